@@ -1,0 +1,38 @@
+"""Turn records into JSON bytes and back, the same way everywhere."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from rehone.errors import Corrupt
+
+T = TypeVar("T")
+
+
+def encode(record: object) -> bytes:
+    """Return a record as indented JSON with a stable order of keys and a final newline."""
+    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=2) + b"\n"
+
+
+def decode(data: bytes, kind: type[T], *, source: str) -> T:
+    """Read a record of the given type; keys that a later version added are ignored.
+
+    Raises:
+        Corrupt: the bytes are not such a record; `source` is named in the message.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt(f"{source} is not a {kind.__name__} ({error}): the file was changed or cut short") from None
+
+
+def plain(record: object) -> Any:
+    """Return a record as plain dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(record)
+
+
+def schema(kind: type) -> dict[str, Any]:
+    """Return the JSON Schema of a record type."""
+    return msgspec.json.schema(kind)

@@ -1,0 +1,516 @@
+"""Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rehone.errors import ConfigError
+
+CONFIG_NAME = "rehone.toml"
+ACCEPT_SELECTION = "label is not null, and I accept that this selects on the outcome"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Project(_Section):
+    """Who this model is, and where what Rehone writes is kept."""
+
+    name: str = Field(
+        "model", min_length=1, description="the model's name, as people will read it in records and alerts"
+    )
+    seed: int = Field(7, description="seed of every random choice; the same data, config and seed give the same model")
+    store: str = Field("store", description="folder of model versions and of the deployment log")
+    runs: str = Field("runs", description="folder of run records")
+    cache: str = Field(".rehone-cache", description="folder of per-file counts; may be deleted at any time")
+
+
+class Data(_Section):
+    """Where rows come from, what they mean and what makes a window fit to learn from."""
+
+    source: str = Field(
+        "data/*.parquet",
+        min_length=1,
+        description="folder or glob of Parquet or CSV files, relative to this file; dates in names (2026-08-31.parquet, day=2026-08-31/) are used",
+    )
+    time_column: str | None = Field(None, description="event time of a row; left out: the date in the file's name")
+    timezone: str = Field("UTC", description="zone of event times that carry none")
+    label: str = Field("label", min_length=1, description="column to predict: 0 or 1, false or true")
+    label_delay_days: float = Field(
+        0,
+        ge=0,
+        description="days after the event until its label is final; younger rows are never learned from or judged on",
+    )
+    label_due_column: str | None = Field(
+        None, description="column that says when each row's label is due, instead of label_delay_days"
+    )
+    label_selection: str = Field(
+        "mature",
+        description=f'"mature": rows whose label is due; the words "{ACCEPT_SELECTION}" take whatever label has arrived',
+    )
+    features: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="columns to learn from; left out: all but the label, time and id columns and those excluded",
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="columns never to learn from: ids, clocks, anything known only after the event"
+    )
+    categorical: tuple[str, ...] = Field((), description="numeric columns to read as categories (codes)")
+    id_column: str | None = Field(
+        None, description="unique id of a row; used to find the same row on both sides of a split"
+    )
+    entity_column: str | None = Field(
+        None, description="customer, card, machine: rows of one entity are not independent, the gate resamples by it"
+    )
+    score_column: str | None = Field(
+        None,
+        description="score that the live champion gave each row, if it is logged beside the features; left out: a sample is scored again",
+    )
+    lookback_days: int = Field(90, ge=1, description="length of the trailing training window, its holdout included")
+    history_days: int | None = Field(
+        None, ge=1, description="oldest rows that an all-history window may use; left out: no limit"
+    )
+    min_rows: int = Field(500, ge=1, description="fewest matured rows in the trailing window")
+    min_label_rate: Share = Field(0.02, description="smallest share of positives in the trailing window")
+    max_label_rate: Share = Field(0.40, description="largest share of positives in the trailing window")
+    max_label_rate_ratio: float | None = Field(
+        None,
+        gt=1,
+        description="replaces both bounds once there is a champion: the rate may change by this factor against the champion's own",
+    )
+    warn_null_rate: Share = Field(
+        0.10, description="share of nulls in a feature above which a warning is given; nulls are imputed"
+    )
+    max_null_jump: Share = Field(
+        0.30, description="rise of a feature's share of nulls over the champion's that is a data incident"
+    )
+    stale_after_days: float | None = Field(3, gt=0, description="age of the newest row at which the feed is stale")
+    max_missing_days: int | None = Field(
+        None,
+        ge=0,
+        description="days without any row in the trailing window above which it is refused; left out: a warning from the first",
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no time zone {value!r}: use an IANA name such as Europe/Paris") from None
+        return value
+
+    @field_validator("label_selection")
+    @classmethod
+    def _in_words(cls, value: str) -> str:
+        if value not in ("mature", ACCEPT_SELECTION):
+            raise ValueError(
+                f'choosing rows by whether a label has arrived selects on the outcome: use "mature" with label_delay_days or label_due_column, or write the words "{ACCEPT_SELECTION}"'
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Data:
+        if self.min_label_rate >= self.max_label_rate:
+            raise ValueError(
+                f"min_label_rate {self.min_label_rate:g} must be below max_label_rate {self.max_label_rate:g}"
+            )
+        if self.label_due_column and self.label_delay_days:
+            raise ValueError("give label_delay_days or label_due_column, not both")
+        if self.features and self.label in self.features:
+            raise ValueError(f"the label {self.label!r} is listed among the features: remove it there")
+        if self.history_days is not None and self.history_days < self.lookback_days:
+            raise ValueError(f"history_days {self.history_days} must be at least lookback_days {self.lookback_days}")
+        return self
+
+
+class Trigger(_Section):
+    """When to train a challenger: drift first, performance second, age last."""
+
+    window_days: float = Field(
+        30, gt=0, description="length of the newest window that is compared with the champion's reference"
+    )
+    psi_warn: Positive = Field(0.10, description="PSI of a feature from which a warning is given")
+    psi_action: Positive = Field(0.25, description="PSI of a feature from which drift acts, if it is also significant")
+    ks_action: Positive = Field(
+        0.20, description="Kolmogorov-Smirnov distance of scores from which drift acts, if it is also significant"
+    )
+    min_recall: Share | None = Field(
+        0.60, description="recall at the champion's threshold below which performance acts"
+    )
+    max_cost_per_1000: float | None = Field(
+        None, ge=0, description="cost of decisions per 1,000 matured rows above which performance acts"
+    )
+    max_age_days: float | None = Field(30, gt=0, description="age of the champion above which age acts")
+    false_alarms_per_year: Positive = Field(
+        1, description="drift alarms a year that you accept when nothing has drifted"
+    )
+    checks_per_year: Positive = Field(
+        365, description="how often the pipeline runs; with false_alarms_per_year it sets the significance level"
+    )
+    ignore: tuple[str, ...] = Field(
+        (), description="features whose drift is recorded but never acts: clocks, counters, ids"
+    )
+    score_sample_rows: int = Field(
+        20_000, ge=100, description="most rows of the current window that are scored again for the score distribution"
+    )
+    performance_days: float = Field(
+        30, gt=0, description="length of the newest window of matured labels on which recall and cost are measured"
+    )
+    min_positives: int = Field(20, ge=1, description="fewest matured positives for recall to be known")
+    interval_level: float = Field(
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="level of the intervals of recall and cost; a trigger acts when the whole interval is beyond the limit",
+    )
+    cooldown_days: float = Field(
+        1, ge=0, description="days after a training during which drift, performance and age do not act"
+    )
+    backoff_factor: float = Field(
+        2, ge=1, description="each challenger rejected in a row multiplies the cooldown by this, up to max_age_days"
+    )
+    max_trainings_per_30_days: int | None = Field(
+        10, ge=1, description="trainings in 30 days above which only force acts"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Trigger:
+        if self.psi_warn > self.psi_action:
+            raise ValueError(f"psi_warn {self.psi_warn:g} must not be above psi_action {self.psi_action:g}")
+        return self
+
+
+BUILT_IN = ("hist_gradient_boosting", "lightgbm", "gradient_boosting", "random_forest", "logistic_regression")
+WindowPolicy = Literal["trailing", "all", "decay"]
+
+
+class Candidate(_Section):
+    """One estimator that competes; in the file, its name alone or a table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field("", description="how records name it; left out: the last part of class")
+    estimator: str = Field(
+        "hist_gradient_boosting",
+        alias="class",
+        description="a built-in name or the import path of a scikit-learn-compatible classifier",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"class": value} if isinstance(value, str) else value
+
+    @field_validator("estimator")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if "." in value or value in BUILT_IN:
+            return value
+        near = difflib.get_close_matches(value, BUILT_IN, 1)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"use one of {', '.join(BUILT_IN)} or an import path such as sklearn.ensemble.ExtraTreesClassifier"
+        )
+        raise ValueError(f"no estimator {value!r}: {hint}")
+
+    @property
+    def title(self) -> str:
+        return self.name or self.estimator.rsplit(".", 1)[-1]
+
+
+class Train(_Section):
+    """How challengers are made and how the best of them is chosen."""
+
+    candidates: tuple[Candidate, ...] = Field(
+        (Candidate(estimator="hist_gradient_boosting"), Candidate(estimator="lightgbm")),
+        min_length=1,
+        description=f"estimators that compete: {', '.join(BUILT_IN)}, or tables with class, params and name",
+    )
+    windows: tuple[WindowPolicy, ...] = Field(
+        ("trailing", "all"),
+        min_length=1,
+        description='training windows that compete: "trailing" (lookback_days), "all" history, "decay" (all history, older rows weigh less)',
+    )
+    half_life_days: Positive = Field(90, description='age at which a row weighs half in a "decay" window')
+    holdout: float = Field(
+        0.2, gt=0, lt=0.9, description="newest share of the matured trailing rows that is held out for the gate"
+    )
+    folds: int = Field(5, ge=2, le=20, description="folds of the stratified cross-validation")
+    threshold: Literal["cost", "recall"] = Field(
+        "cost",
+        description='how the decision threshold is chosen on out-of-fold scores: "cost" (least expected cost) or "recall" (highest that keeps recall_floor)',
+    )
+    recall_floor: Share = Field(0.70, description='recall that threshold = "recall" must keep on out-of-fold scores')
+    cost_false_positive: float = Field(1, ge=0, description="cost of acting on a negative")
+    cost_false_negative: float = Field(10, ge=0, description="cost of missing a positive")
+    max_train_rows: int | None = Field(
+        None, ge=1000, description="largest training set; above it a random sample is drawn and said"
+    )
+    parallel: int | None = Field(None, ge=1, description="fits at a time; left out: the CPU limit of the process")
+
+    @field_validator("candidates")
+    @classmethod
+    def _named_apart(cls, value: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        titles = [c.title for c in value]
+        twice = sorted({t for t in titles if titles.count(t) > 1})
+        if twice:
+            raise ValueError(f"two candidates are named {', '.join(twice)}: give each a name of its own")
+        return value
+
+
+class Gate(_Section):
+    """What a challenger must show on rows that neither model has seen."""
+
+    min_roc_auc: Share = Field(0.80, description="ROC-AUC that a challenger must reach")
+    min_recall: Share = Field(0.60, description="recall at its own threshold that a challenger must reach")
+    margin_roc_auc: Positive = Field(0.02, description="loss of ROC-AUC against the champion that is still not worse")
+    margin_recall: Positive = Field(
+        0.05, description="loss of recall, each at its own threshold, that is still not worse"
+    )
+    margin_cost: Positive = Field(0.05, description="relative rise of cost per 1,000 that is still not worse")
+    level: float = Field(0.95, gt=0.5, lt=1, description="one-sided level of the comparison")
+    strict: bool = Field(False, description="hold when the comparison is inconclusive, even if the challenger is ahead")
+    blocks: Literal["auto", "day", "entity", "none"] = Field(
+        "auto",
+        description='unit of resampling: "auto" takes the entity column if there is one, else the day; "none" treats rows as independent',
+    )
+    resamples: int = Field(2000, ge=200, description="block bootstrap resamples")
+    max_relative_loss: Share | None = Field(
+        None,
+        description="the classic rule, in addition: a relative loss of ROC-AUC or recall above this fails, as a point estimate",
+    )
+    min_rows: int = Field(100, ge=1, description="fewest legal holdout rows")
+    min_positives: int = Field(10, ge=1, description="fewest positives, and fewest negatives, among legal holdout rows")
+
+
+class Deploy(_Section):
+    """How a version goes live and how it proves that it did."""
+
+    service: Literal["auto", "required", "none"] = Field(
+        "auto",
+        description='"auto" asks every live replica of rehone serve, and health_url if set; "required" fails without one; "none" is preflight only',
+    )
+    health_url: str | None = Field(
+        None, description="health page of a service that is not Rehone's; its JSON must report the version"
+    )
+    health_version_key: str = Field("version", description="key of that JSON that holds the version id")
+    trial_seconds: float = Field(
+        30, gt=0, description="time in which every replica must serve the new version, else it is rolled back"
+    )
+    preflight_seconds: float = Field(
+        60, gt=0, description="time in which a fresh process must load the version and reproduce its golden rows"
+    )
+    golden_tolerance: float = Field(1e-9, ge=0, description="largest difference of a golden row's probability")
+    replica_timeout_seconds: float = Field(
+        5, gt=0, description="age of a heartbeat above which a replica counts as gone"
+    )
+    keep_versions: int = Field(
+        10, ge=2, description="newest versions that clean-up keeps besides those the log and the replicas need"
+    )
+    allow_joblib: bool = Field(
+        False,
+        description="let an estimator that skops cannot store be kept as joblib; loading joblib runs code, so only for stores that you alone can write",
+    )
+    trusted_types: tuple[str, ...] = Field(
+        (), description="further types that a version may contain, for estimators that are not built in"
+    )
+
+
+class Serve(_Section):
+    """The model service."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    poll_seconds: float = Field(0.25, gt=0, description="how often the deployment log is looked at")
+    heartbeat_seconds: float = Field(1, gt=0, description="how often a replica reports what it serves")
+    max_rows: int = Field(10_000, ge=1, description="most rows of one request")
+    max_body_bytes: int = Field(10_000_000, ge=1000, description="largest request body")
+
+
+class Config(_Section):
+    """A whole project. `root` is the folder that relative paths are counted from."""
+
+    project: Project = Field(default_factory=Project)
+    data: Data = Field(default_factory=Data)
+    trigger: Trigger = Field(default_factory=Trigger)
+    train: Train = Field(default_factory=Train)
+    gate: Gate = Field(default_factory=Gate)
+    deploy: Deploy = Field(default_factory=Deploy)
+    serve: Serve = Field(default_factory=Serve)
+    root: Path = Field(Path(), exclude=True, repr=False)
+
+    @property
+    def store_path(self) -> Path:
+        return self.root / self.project.store
+
+    @property
+    def runs_path(self) -> Path:
+        return self.root / self.project.runs
+
+    @property
+    def cache_path(self) -> Path:
+        return self.root / self.project.cache
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every key with its value, defaults too, as plain JSON."""
+        plain: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        return plain
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of every key and value, wherever the project lies."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path) -> Config:
+    """Read a `rehone.toml`, or the one in the folder given.
+
+    Raises:
+        ConfigError: the file is missing or cannot be used; every problem is listed with its
+            line and what to do.
+    """
+    file = path / CONFIG_NAME if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            str(file),
+            [f"cannot be read ({error}): run `rehone init` in the project's folder, or name the file with --config"],
+        ) from None
+    return parse_config(text, source=str(file), root=file.parent)
+
+
+def parse_config(text: str, *, source: str = CONFIG_NAME, root: Path = Path()) -> Config:
+    """Read the text of a `rehone.toml`.
+
+    Raises:
+        ConfigError: the text cannot be used; every problem is listed.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [f"not valid TOML: {error}"]) from None
+    if "root" in tables:
+        raise ConfigError(source, [_unknown(text, ("root",))])
+    try:
+        return Config(**tables, root=root)
+    except ValidationError as error:
+        found = dict.fromkeys(_problem(text, e["type"], e["loc"], e["msg"], e.get("input")) for e in error.errors())
+        raise ConfigError(source, sorted(found, key=_line_first)) from None
+
+
+def _line_first(problem: str) -> tuple[int, str]:
+    number = re.match(r"line (\d+)", problem)
+    return (int(number[1]) if number else 0, problem)
+
+
+def _problem(text: str, kind: str, loc: tuple[int | str, ...], message: str, value: object) -> str:
+    if kind == "extra_forbidden":
+        return _unknown(text, loc)
+    where = _where(text, loc)
+    said = message.removeprefix("Value error, ")
+    shown = "" if isinstance(value, dict | BaseModel) or kind == "missing" else f" (is {value!r})"
+    return f"{where}{said[0].lower() + said[1:] if kind != 'value_error' else said}{shown}"
+
+
+def _unknown(text: str, keys: tuple[int | str, ...]) -> str:
+    section, name = _section_of(keys), str(keys[-1])
+    known = _known_keys(section)
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+    elsewhere = [s for s, f in Config.model_fields.items() if s != "root" and name in _known_keys((s,))]
+    if near:
+        remedy = f"did you mean {near[0]!r}?"
+    elif elsewhere:
+        remedy = f"it belongs in [{elsewhere[0]}]"
+    else:
+        remedy = f"known keys are {', '.join(known)}"
+    return f"{_where(text, keys)}unknown key: {remedy}"
+
+
+def _section_of(keys: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(str(k) for k in keys[:-1] if isinstance(k, str))
+
+
+def _known_keys(section: tuple[str, ...]) -> list[str]:
+    if section[:2] == ("train", "candidates"):
+        return ["name", "class", "params"]
+    if not section:
+        return [name for name in Config.model_fields if name != "root"]
+    return list(section_model(section[0]).model_fields)
+
+
+def section_model(name: str) -> type[BaseModel]:
+    """Return the model of one section, for whoever documents or writes its keys."""
+    model = Config.model_fields[name].annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TypeError(f"{name} is not a section")
+    return model
+
+
+def _where(text: str, keys: tuple[int | str, ...]) -> str:
+    names = [str(k) for k in keys if isinstance(k, str)]
+    line = _line_of(text, names)
+    dotted = ".".join(names)
+    prefix = f"line {line}: " if line else ""
+    return f"{prefix}{dotted}: " if dotted else prefix
+
+
+def _line_of(text: str, names: list[str]) -> int | None:
+    if not names:
+        return None
+    section, found, header = "", None, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+            section = match[1].replace(" ", "").strip('"')
+            if section == names[0]:
+                header = header or number
+        elif (match := re.match(r'\s*"?([\w.-]+)"?\s*=', line)) and f"{section}.{match[1]}".strip(".") == ".".join(
+            names[:2]
+        ):
+            found = found or number
+    return found or header
+
+
+def import_class(path: str) -> type[Any]:
+    """Import a class by its dotted path.
+
+    Raises:
+        ConfigError: there is no such module or class.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            CONFIG_NAME,
+            [
+                f"train.candidates: cannot import {path!r} ({error}): check the path, or install the package it comes from"
+            ],
+        ) from None
+    if not isinstance(found, type):
+        raise ConfigError(
+            CONFIG_NAME, [f"train.candidates: {path!r} is not a class: name a scikit-learn-compatible classifier"]
+        )
+    return found
+
+
+WINDOW_POLICIES: tuple[str, ...] = get_args(WindowPolicy)
