@@ -598,3 +598,50 @@ class RunRecord:
 
     def keys(self) -> tuple[str, ...]:
         return tuple(f.name for f in fields(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would decide now; made without changing anything."""
+
+    project: str
+    as_of: datetime
+    champion: str | None
+    would_train: bool
+    sentence: str
+    evidence: Evidence | None
+    trigger: TriggerDecision | None
+    data: DataWindow | None = None
+    data_checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectStatus:
+    """What is live, who serves it and what happened last."""
+
+    project: str
+    deployment: Deployment | None
+    version: ModelVersion | None
+    replicas: tuple[Replica, ...] = ()
+    last_run: RunRecord | None = None
+    runs: dict[str, int] = field(default_factory=dict)
+    problems: tuple[Check, ...] = ()
+
+
+class EventKind(StrEnum):
+    """What a listener is told while a run is under way."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One step of a run as it happens: a stage starts, gets on, or has said its sentence."""
+
+    kind: EventKind
+    stage: str
+    sentence: str = ""
+    done: int = 0
+    total: int = 0
