@@ -1,0 +1,50 @@
+"""Hold a trained model so that it can be stored, proved, loaded and asked: bytes in, predictor out.
+
+`Predictor` answers; `pack` and `unpack` turn it into the files of a version and back;
+`Golden` rows prove that what was loaded is what was trained. `rows` says how any table
+becomes the model's matrix, `trust` which types a stored model may consist of.
+"""
+
+from rehone.artifact.packed import (
+    FINGERPRINTS_FILE,
+    GOLDEN_FILE,
+    MODEL_FILE,
+    PREPROCESSOR_FILE,
+    PROFILE_FILE,
+    check_requires,
+    pack,
+    read_fingerprints,
+    read_golden,
+    read_profile,
+    requires,
+    unpack,
+)
+from rehone.artifact.predictor import Golden, Predictor, check_golden, make_golden, one_thread
+from rehone.artifact.rows import Rows, encode, fingerprints, frame_of, learn_contract
+from rehone.artifact.trust import ALLOWED_TYPES
+
+__all__ = [
+    "ALLOWED_TYPES",
+    "FINGERPRINTS_FILE",
+    "GOLDEN_FILE",
+    "MODEL_FILE",
+    "PREPROCESSOR_FILE",
+    "PROFILE_FILE",
+    "Golden",
+    "Predictor",
+    "Rows",
+    "check_golden",
+    "check_requires",
+    "encode",
+    "fingerprints",
+    "frame_of",
+    "learn_contract",
+    "make_golden",
+    "one_thread",
+    "pack",
+    "read_fingerprints",
+    "read_golden",
+    "read_profile",
+    "requires",
+    "unpack",
+]

@@ -1,0 +1,349 @@
+"""Turn any table of named columns into the float matrix that a model was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rehone.errors import ContractError
+from rehone.records import Contract, Feature, FeatureKind
+
+Rows: TypeAlias = pl.DataFrame | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]] | Any
+"""A Polars or pandas frame, columns by name, or a list of rows by name."""
+
+LARGEST = 1e30
+"""Numbers are clipped to this size, which float32 arithmetic inside a model still holds."""
+
+MAX_CATEGORIES = 10_000
+"""A categorical feature keeps this many values, the most frequent; the rest count as unseen."""
+
+_CHUNK = 1 << 18
+_MISSING = "column {!r} is missing: give it, with null where it is not known"
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+
+
+def learn_contract(
+    frame: pl.DataFrame, features: Sequence[str], *, label: str, categorical: Sequence[str] = ()
+) -> Contract:
+    """Write down which columns a model reads, of which kind, and the categories it knows.
+
+    Categories are sorted, so that the same values give the same codes in every run.
+
+    Raises:
+        ContractError: a feature is missing or of a type that cannot be learned from; all are listed.
+    """
+    problems: list[str] = []
+    learned: list[Feature] = []
+    for name in features:
+        if name not in frame.columns:
+            problems.append(f"{name!r} is not a column: correct data.features")
+            continue
+        kind = _kind(frame.schema[name], listed=name in categorical)
+        if kind is None:
+            problems.append(f"{name!r} is {frame.schema[name]}, which no model can read: add it to data.exclude")
+            continue
+        values = _categories(frame, name) if kind is FeatureKind.CATEGORICAL else ()
+        learned.append(Feature(name, kind, values))
+    _raise(problems)
+    return Contract(features=tuple(learned), label=label)
+
+
+def encode(frame: pl.DataFrame, contract: Contract) -> NDArray[np.float64]:
+    """Return the model's matrix, one row per row and one float64 column per feature.
+
+    Numbers stay numbers (infinite becomes NaN, size is clipped to 1e30), a boolean is 0 or 1,
+    a category is its index in the contract, an unseen one the next index after the last, and
+    null is NaN everywhere.
+
+    Raises:
+        ContractError: a column is missing or of another type; all are listed.
+    """
+    _raise(list(_frame_problems(frame, contract)))
+    columns = [_number(feature, frame.schema[feature.name]) for feature in contract.features]
+    matrix = np.empty((frame.height, len(columns)), dtype=np.float64)
+    for start in range(0, frame.height, _CHUNK):
+        part = frame.slice(start, _CHUNK).select(columns)
+        matrix[start : start + part.height] = part.to_numpy()
+    return matrix
+
+
+def frame_of(rows: Rows, contract: Contract) -> pl.DataFrame:
+    """Return the contract's columns of any table, in order; other columns are left out.
+
+    Takes a Polars or pandas frame, a mapping of columns, or a sequence of mappings. A value
+    that is not known is given as None (or NaN); leaving it out is an error, since a missing
+    name is more often a fault than a fact.
+
+    Raises:
+        ContractError: columns are missing, of unequal length or of another type; all are listed.
+    """
+    if isinstance(rows, pl.DataFrame):
+        frame: pl.DataFrame = rows.select([name for name in contract.names if name in rows.columns])
+    else:
+        frame = _built(rows, contract)
+    _raise(list(_frame_problems(frame, contract)))
+    return frame
+
+
+def fingerprints(
+    frame: pl.DataFrame, contract: Contract, *, label: str, id_column: str | None = None
+) -> NDArray[np.uint64]:
+    """Return a 64-bit fingerprint of each row, equal for equal rows in every run and version.
+
+    With `id_column` it is the fingerprint of the id; without, of the features' values and the
+    label, and rows that merely look alike share one. It depends on the names of the features
+    and the values of the row, not on the codes that a contract gave to categories.
+    """
+    if id_column is not None:
+        return _mix(_value_bits(frame.get_column(id_column)))
+    mixed = np.full(frame.height, np.uint64(len(contract.features)))
+    for name in sorted(contract.names):
+        mixed = _mix(mixed ^ _mix(_value_bits(frame.get_column(name)) ^ _text_bits(name)))
+    return _mix(mixed ^ _mix(_value_bits(frame.get_column(label)) ^ _text_bits(label)))
+
+
+# --- kinds and categories --------------------------------------------------------------------
+
+
+def _kind(dtype: pl.DataType, *, listed: bool) -> FeatureKind | None:
+    if dtype in _TEXT:
+        return FeatureKind.CATEGORICAL
+    if dtype == pl.Boolean:
+        return FeatureKind.CATEGORICAL if listed else FeatureKind.BOOLEAN
+    if dtype.is_numeric() or dtype == pl.Null:
+        return FeatureKind.CATEGORICAL if listed else FeatureKind.NUMERIC
+    return None
+
+
+def _categories(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
+    values = frame.lazy().select(value=_text(name, frame.schema[name])).drop_nulls()
+    counted = values.group_by("value").len().sort(["len", "value"], descending=[True, False]).head(MAX_CATEGORIES)
+    return tuple(sorted(counted.collect().get_column("value").to_list()))
+
+
+def _text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Write a category as text; 3 and 3.0 are one category, NaN and infinity are null."""
+    column = pl.col(name)
+    if not dtype.is_float():
+        return column.cast(pl.String)
+    whole = (column == column.floor()) & (column.abs() < 2.0**53)
+    text = pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
+    return pl.when(column.is_finite()).then(text)
+
+
+def _number(feature: Feature, dtype: pl.DataType) -> pl.Expr:
+    name = feature.name
+    if feature.kind is FeatureKind.CATEGORICAL:
+        known = list(feature.categories)
+        text = _text(name, dtype)
+        codes = [float(code) for code in range(len(known))]
+        code = text.replace_strict(known, codes, default=float(len(known)), return_dtype=pl.Float64)
+        return pl.when(text.is_not_null()).then(code).alias(name)
+    number = pl.col(name).cast(pl.Float64)
+    return pl.when(number.is_finite()).then(number.clip(-LARGEST, LARGEST)).alias(name)
+
+
+# --- what is wrong with a table --------------------------------------------------------------
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ContractError("\n".join([f"the rows do not fit the model: {count}", *(f"  {p}" for p in problems)]))
+
+
+def _frame_problems(frame: pl.DataFrame, contract: Contract) -> Iterator[str]:
+    for feature in contract.features:
+        if feature.name not in frame.columns:
+            yield _MISSING.format(feature.name)
+        elif problem := _type_problem(frame.get_column(feature.name), feature):
+            yield problem
+
+
+def _type_problem(column: pl.Series, feature: Feature) -> str | None:
+    dtype = column.dtype
+    fits = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
+    if feature.kind is FeatureKind.CATEGORICAL:
+        fits = fits or dtype in _TEXT
+    if not fits:
+        return f"column {feature.name!r} is {dtype}{_example(column)}, the model was trained on {_wanted(feature)}: convert it"
+    if feature.kind is FeatureKind.BOOLEAN and dtype.is_numeric():
+        strange = column.filter((column != 0) & (column != 1) & column.cast(pl.Float64).is_not_nan())
+        if strange.len():
+            return f"column {feature.name!r} holds {strange[0]!r}, the model was trained on true or false: give true, false or null"
+    return None
+
+
+def _wanted(feature: Feature) -> str:
+    return {
+        FeatureKind.NUMERIC: "numbers",
+        FeatureKind.BOOLEAN: "true or false",
+        FeatureKind.CATEGORICAL: "categories (text or whole numbers)",
+    }[feature.kind]
+
+
+def _example(column: pl.Series) -> str:
+    known = column.drop_nulls()
+    return f" (for example {known[0]!r})" if known.len() else ""
+
+
+# --- building a frame from plain Python ------------------------------------------------------
+
+
+def _built(rows: Any, contract: Contract) -> pl.DataFrame:
+    columns, problems = _columns_of(rows, contract)
+    built: list[pl.Series] = []
+    for feature in contract.features:
+        if feature.name not in columns:
+            continue
+        try:
+            built.append(_series(feature, columns[feature.name]))
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            problems.append(_unreadable(feature, columns[feature.name]))
+    lengths = {series.name: series.len() for series in built}
+    if len(set(lengths.values())) > 1:
+        problems.append(f"columns have unequal lengths {lengths}: give one value per row in each")
+    if problems:
+        problems += [_MISSING.format(name) for name in contract.names if name not in columns]
+    _raise(problems)
+    return pl.DataFrame(built)
+
+
+def _columns_of(rows: Any, contract: Contract) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns that the contract names, and what is wrong with rows that lack some."""
+    if isinstance(rows, Mapping):
+        return {name: rows[name] for name in contract.names if name in rows}, []
+    if hasattr(rows, "columns") and hasattr(rows, "iloc"):
+        return {name: _pandas_values(rows[name]) for name in contract.names if name in rows.columns}, []
+    if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
+        raise ContractError(
+            f"rows are {type(rows).__name__}: give a Polars or pandas frame, a mapping of columns or a list of mappings"
+        )
+    strange = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if strange is not None:
+        raise ContractError(f"row {strange} is {type(rows[strange]).__name__}: give each row as a mapping of names")
+    problems = []
+    for name in contract.names:
+        lacking = [i for i, row in enumerate(rows) if name not in row]
+        if lacking:
+            which = f"row {lacking[0]}" if len(lacking) == 1 else f"{len(lacking)} rows, the first is row {lacking[0]}"
+            problems.append(f"{name!r} is missing in {which}: give it, with null where it is not known")
+    return {name: [row.get(name) for row in rows] for name in contract.names}, problems
+
+
+def _pandas_values(column: Any) -> Any:
+    if column.dtype.kind in "fiub":
+        return column.to_numpy()
+    values = column.astype(object)
+    return values.where(values.notna(), None).tolist()
+
+
+def _series(feature: Feature, values: Any) -> pl.Series:
+    if isinstance(values, pl.Series):
+        return values.alias(feature.name)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return pl.Series(feature.name, values)
+    return _READERS[feature.kind](feature.name, list(values))
+
+
+def _numbers(name: str, values: list[Any]) -> pl.Series:
+    return pl.Series(name, [_as_float(v) for v in values], dtype=pl.Float64)
+
+
+def _as_float(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool | int | float | Decimal | np.number | np.bool_):
+        return float(value)
+    raise TypeError(type(value).__name__)
+
+
+def _booleans(name: str, values: list[Any]) -> pl.Series:
+    return _numbers(name, values)
+
+
+def _words(name: str, values: list[Any]) -> pl.Series:
+    return pl.Series(name, [_as_text(v) for v in values], dtype=pl.String)
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return _float_text(float(value))
+    raise TypeError(type(value).__name__)
+
+
+def _float_text(value: float) -> str | None:
+    """Write a float as a frame of floats would have it written."""
+    if not math.isfinite(value):
+        return None
+    one = pl.DataFrame({"x": [value]})
+    text: str = one.select(_text("x", one.schema["x"])).item()
+    return text
+
+
+_READERS: dict[FeatureKind, Callable[[str, list[Any]], pl.Series]] = {
+    FeatureKind.NUMERIC: _numbers,
+    FeatureKind.BOOLEAN: _booleans,
+    FeatureKind.CATEGORICAL: _words,
+}
+
+
+def _unreadable(feature: Feature, values: Any) -> str:
+    read = _as_text if feature.kind is FeatureKind.CATEGORICAL else _as_float
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        return f"column {feature.name!r} is {values!r}: give a sequence with one value per row"
+    for row, value in enumerate(values):
+        try:
+            read(value)
+        except (TypeError, ValueError, OverflowError):
+            return (
+                f"column {feature.name!r} holds {value!r} in row {row}, the model was trained on {_wanted(feature)}: "
+                "convert it"
+            )
+    return f"column {feature.name!r} cannot be read: the model was trained on {_wanted(feature)}"
+
+
+# --- fingerprints ------------------------------------------------------------------------------
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit words: the finalizer of splitmix64 (Steele, Lea and Flood, 2014)."""
+    z = values + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _value_bits(column: pl.Series) -> NDArray[np.uint64]:
+    if column.dtype.is_integer() or column.dtype.is_float() or column.dtype in (pl.Boolean, pl.Null):
+        numbers = column.cast(pl.Float64).fill_nan(None).fill_null(math.nan).to_numpy() + 0.0
+        bits = np.ascontiguousarray(numbers).view(np.uint64)
+        if column.dtype.is_integer():  # beyond 2**53 floats would merge neighbouring ids
+            wide = pl.UInt64 if column.dtype == pl.UInt64 else pl.Int64
+            exact = np.ascontiguousarray(column.cast(wide, strict=False).fill_null(0).to_numpy()).view(np.uint64)
+            return np.where(np.abs(numbers) > 2.0**53, exact, bits)
+        return bits
+    words = column.cast(pl.String)
+    known = words.unique().drop_nulls()
+    table = pl.DataFrame(
+        {"word": known, "bits": pl.Series([_text_bits(w) for w in known.to_list()], dtype=pl.UInt64)},
+    )
+    joined = words.rename("word").to_frame().join(table, on="word", how="left", maintain_order="left")
+    return np.array(joined.get_column("bits").fill_null(0).to_numpy(), dtype=np.uint64)
+
+
+def _text_bits(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
