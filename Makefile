@@ -1,0 +1,39 @@
+# Everything sets itself up: Python 3.11 or newer, make and git are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+
+.PHONY: demo test quick lint bench docs clean
+
+demo: $(READY)  ## two years of real data, month by month, with a live service
+	$(BIN)/python examples/bike_high_demand/demo.py
+
+test: $(READY)  ## every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+quick: $(READY)  ## the tests without simulations and crash matrices
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+lint: $(READY)  ## format, style, types, and who may import whom
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Rehone against the tutorial way, as ratios from one run
+	$(BIN)/python bench/run.py
+
+docs: $(READY)  ## write the generated pages of docs/reference
+	$(BIN)/python docs/generate.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rehone needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . --group test --group lint --group bench
+	touch $(READY)
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) demo-run bench-run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,262 @@
+"""Open the Python door: what the command line can do, as functions.
+
+    from rehone import load, run_pipeline
+
+    record = run_pipeline("path/to/project")
+    print(record["status"], record.sentence)
+    champion = load("path/to/project")
+    champion.predict_proba(frame)
+
+Only the doors (this module and the command line) read the clock, the user and git.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from rehone import artifact, deploy, pipeline
+from rehone.artifact import Predictor
+from rehone.config import CONFIG_NAME, Config, load_config
+from rehone.errors import NotFound, RehoneError
+from rehone.records import Check, CheckStatus, Deployment, Event, ModelVersion, Preview, ProjectStatus, RunRecord
+from rehone.runlog import RunLog
+from rehone.store import Store
+
+Where = str | Path | Config
+When = date | datetime | str | None
+
+
+def run_pipeline(
+    project: Where = ".", *, as_of: When = None, force: bool = False, listen: Callable[[Event], None] | None = None
+) -> RunRecord:
+    """Do what `rehone run` does, and return the record of the run.
+
+    Args:
+        project: folder with a `rehone.toml`, that file, or a `Config`.
+        as_of: pretend that it is this day (its midnight in `data.timezone`); left out: now.
+        force: train a challenger although no trigger fired; validation and the gate stay.
+        listen: is told each stage as it starts, gets on and ends.
+
+    Raises:
+        ConfigError: the project's configuration cannot be used.
+        StoreError: the run's own record cannot be written.
+    """
+    config = _config(project)
+    door = pipeline.Door(
+        as_of=moment(as_of, config),
+        clock=_now,
+        run_id=f"{_now():%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(3)}",
+        actor=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        git_commit=_git_commit(config.root),
+        force=force,
+        **({"listen": listen} if listen else {}),
+    )
+    return pipeline.run(config, door)
+
+
+def check(project: Where = ".", *, as_of: When = None) -> Preview:
+    """Say whether a run would retrain on that day, and why; change nothing."""
+    config = _config(project)
+    return pipeline.preview(config, as_of=moment(as_of, config))
+
+
+def load(project: Where = ".", version: str | None = None) -> Predictor:
+    """Load a version, the live one unless told otherwise, as a predictor.
+
+    Its `predict_proba` takes named columns (a Polars or pandas frame, a mapping of columns or a
+    list of rows) and returns probabilities of label 1, shape (n,). `project` may also be the
+    path of a store.
+
+    Raises:
+        NotFound: nothing is live, or there is no such version.
+        Corrupt: a file does not match its digest, or preprocessor and model do not belong together.
+    """
+    store, config = _store(project)
+    if version is None:
+        head = store.head()
+        if head is None or head.version is None:
+            raise NotFound(f"nothing is live in {store.root}: `rehone run` makes a first version")
+        version = head.version
+    found = store.version(version)
+    return artifact.unpack(
+        found.manifest,
+        store.read(found.id),
+        version=found.id,
+        allow_joblib=config.deploy.allow_joblib,
+        trusted=config.deploy.trusted_types,
+    )
+
+
+def status(project: Where = ".") -> ProjectStatus:
+    """Say what is live, who serves it, what happened last and what needs healing."""
+    config = _config(project)
+    runlog = RunLog(config.runs_path)
+    runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
+    if not config.store_path.exists():
+        return ProjectStatus(
+            project=config.project.name, deployment=None, version=None, last_run=runlog.last(), runs=runs
+        )
+    store = Store(config.store_path)
+    head = store.head()
+    problems: tuple[Check, ...] = ()
+    version = None
+    try:
+        version = store.version(head.version) if head and head.version else None
+    except RehoneError as error:
+        problems = (Check(name="champion", status=CheckStatus.ACT, detail=str(error), remedy="run `rehone doctor`"),)
+    return ProjectStatus(
+        project=config.project.name,
+        deployment=head,
+        version=version,
+        replicas=deploy.live_replicas(store, config.deploy, now=_now()),
+        last_run=runlog.last(),
+        runs=runs,
+        problems=problems,
+    )
+
+
+def history(project: Where = ".") -> tuple[RunRecord, ...]:
+    """Return the record of every run, oldest first."""
+    return RunLog(_config(project).runs_path).records()
+
+
+def show(project: Where, ref: str) -> RunRecord | ModelVersion:
+    """Return the run or the version whose id is, or starts with, `ref`.
+
+    Raises:
+        NotFound: there is neither.
+    """
+    config = _config(project)
+    try:
+        return RunLog(config.runs_path).find(ref)
+    except NotFound:
+        pass
+    try:
+        return Store(config.store_path).version(ref)
+    except RehoneError:
+        raise NotFound(f"no run and no version starts with {ref!r}: `rehone history` lists runs") from None
+
+
+def rollback(project: Where = ".", *, to: str | None = None, because: str = "") -> Deployment:
+    """Put an earlier version back: one more record in the log, whatever became of data and code.
+
+    Args:
+        to: id of a version, or its start; `"none"` serves nothing; left out: the version that
+            was confirmed before the live one.
+
+    Raises:
+        NotFound: there is no such version, or none to go back to.
+        Corrupt: that version is damaged and must not go live.
+    """
+    config = _config(project)
+    store = Store(config.store_path)
+    head = store.head()
+    order = deploy.Order(
+        expect_generation=head.generation if head else 0,
+        actor=_user(),
+        reason=because or "rolled back by hand",
+    )
+    return deploy.rollback(store, to, order, clock=_now)
+
+
+def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:
+    """Look at everything that can break, mend what can be mended, and say the rest."""
+    config = _config(project)
+    runlog = RunLog(config.runs_path)
+    checks = list(runlog.verify())
+    if config.store_path.exists():
+        store = Store(config.store_path)
+        checks += deploy.examine(store, policy=config.deploy, clock=_now)
+        if heal:
+            checks += _heal(store, runlog, config)
+    return tuple(checks)
+
+
+def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
+    with store.lock("doctor"):
+        closed = runlog.close_orphans(now=_now())
+        healed = deploy.heal(store, policy=config.deploy, clock=_now)
+    said = [Check(name="run", subject=r.run_id, status=CheckStatus.WARN, detail=r.sentence) for r in closed]
+    return [*said, *healed]
+
+
+def moment(as_of: When, config: Config) -> datetime:
+    """Return the instant that a date names: its midnight in `data.timezone`, or now.
+
+    Raises:
+        RehoneError: the text is not an ISO date or time.
+    """
+    if as_of is None:
+        return _now()
+    if isinstance(as_of, str):
+        try:
+            as_of = datetime.fromisoformat(as_of)
+        except ValueError:
+            raise RehoneError(f"as_of {as_of!r} is not a date: write it as 2026-08-31 or 2026-08-31T02:00") from None
+    if not isinstance(as_of, datetime):
+        as_of = datetime.combine(as_of, time())
+    zone = ZoneInfo(config.data.timezone)
+    return (as_of if as_of.tzinfo else as_of.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _config(project: Where) -> Config:
+    return project if isinstance(project, Config) else load_config(Path(project))
+
+
+def _store(project: Where) -> tuple[Store, Config]:
+    if not isinstance(project, Config) and (Path(project) / "FORMAT").exists():
+        return Store(Path(project)), Config()
+    config = _config(project)
+    if not config.store_path.exists():
+        raise NotFound(f"nothing is live: there is no store at {config.store_path}: `rehone run` makes a first version")
+    return Store(config.store_path), config
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _user() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"{os.getuid()}@{socket.gethostname()}"
+
+
+def _git_commit(folder: Path) -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+__all__ = [
+    "CONFIG_NAME",
+    "check",
+    "doctor",
+    "history",
+    "load",
+    "rollback",
+    "run_pipeline",
+    "show",
+    "status",
+]

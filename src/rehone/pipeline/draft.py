@@ -1,0 +1,76 @@
+"""Write down a run while it happens, so that whatever ends it leaves the story so far."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from rehone.errors import RehoneError
+from rehone.records import Event, EventKind, Problem, RunRecord, RunStatus, Stage
+from rehone.runlog import RunLog
+
+Listen = Callable[[Event], None]
+
+
+class Draft:
+    """The record of a run under way: facts are noted before the next step can explode."""
+
+    def __init__(self, record: RunRecord, runlog: RunLog, *, clock: Callable[[], datetime], listen: Listen) -> None:
+        self.record = record
+        self._runlog = runlog
+        self._clock = clock
+        self._listen = listen
+        self._said = ""
+
+    def begin(self) -> None:
+        """Write the record for the first time."""
+        self._runlog.begin(self.record)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the record; they reach the disk when the stage or the run ends."""
+        self.record = replace(self.record, **facts)
+
+    def say(self, sentence: str) -> None:
+        """Set the one sentence that the present stage will be remembered by."""
+        self._said = sentence
+
+    def progress(self, stage: str, done: int, total: int, what: str) -> None:
+        """Tell whoever listens how far a long stage has come."""
+        self._listen(Event(kind=EventKind.PROGRESS, stage=stage, sentence=what, done=done, total=total))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Run one stage: time it, keep its sentence, write the record whatever happens in it."""
+        self._said, started = "", self._clock()
+        self._listen(Event(kind=EventKind.STARTED, stage=name))
+        try:
+            yield
+        except BaseException as error:
+            self._said = self._said or _first_line(error)
+            raise
+        finally:
+            seconds = max(0.0, (self._clock() - started).total_seconds())
+            self.note(stages=(*self.record.stages, Stage(name=name, sentence=self._said, seconds=round(seconds, 6))))
+            self._runlog.note(self.record)
+            self._listen(Event(kind=EventKind.FINISHED, stage=name, sentence=self._said))
+
+    def end(self, status: RunStatus, sentence: str) -> RunRecord:
+        """Close the record with an ending and the sentence that says why."""
+        self.note(status=status, sentence=sentence, finished_at=self._clock())
+        self._runlog.finish(self.record)
+        return self.record
+
+    def fail(self, error: BaseException) -> RunRecord:
+        """Close the record of a run that an exception ended."""
+        expected = isinstance(error, RehoneError)
+        trace = None if expected else "".join(traceback.format_exception(error))
+        self.note(problem=Problem(type=type(error).__name__, message=str(error), traceback=trace))
+        return self.end(RunStatus.FAILED, str(error) if expected else f"unexpected {type(error).__name__}: {error}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

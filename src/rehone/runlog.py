@@ -1,0 +1,251 @@
+"""Keep one record for every run: begun when it starts, closed whatever happens, chained by digest.
+
+    runs/<yyyy>/<mm>/<run_id>.json   the record; rewritten at once, never half
+    runs/ledger.jsonl                one line for each closed record: what it was, the digest of
+                                     its bytes, and a chain digest over this line and all before
+
+A record that was changed after it was closed no longer has the digest in the ledger, and a
+line that was changed or taken out breaks the chain: `verify` finds both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from rehone import codec
+from rehone.disk import Disk
+from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.records import Check, CheckStatus, RunRecord, RunStatus, TriggerKind, Window
+
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One closed run in the ledger: enough to count by, without opening its record."""
+
+    run_id: str
+    path: str
+    status: RunStatus
+    trigger: TriggerKind | None
+    as_of: datetime
+    started_at: datetime
+    trained: bool
+    holdout: Window | None
+    sha256: str
+    chain: str
+
+
+class RunLog:
+    """The records of one project's runs, under one folder."""
+
+    def __init__(self, root: Path, *, disk: Disk | None = None) -> None:
+        self.root = root
+        self._disk = disk or Disk()
+
+    def begin(self, record: RunRecord) -> None:
+        """Write the record of a run that starts."""
+        self._write(record)
+
+    def note(self, record: RunRecord) -> None:
+        """Write what is known so far, so that a killed run leaves it behind."""
+        self._write(record)
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the final record and add it to the ledger.
+
+        Raises:
+            ValueError: the record has no status.
+        """
+        if record.status is None:
+            raise ValueError(f"run {record.run_id} has no ending")
+        data = self._write(record)
+        with self._ledger_lock():
+            self._add_line(record, data)
+
+    def records(self) -> tuple[RunRecord, ...]:
+        """Return every record, oldest first.
+
+        Raises:
+            Corrupt: a record cannot be read.
+        """
+        found = [self._read(path) for path in self._paths()]
+        return tuple(sorted(found, key=lambda r: (r.started_at, r.run_id)))
+
+    def last(self) -> RunRecord | None:
+        """Return the run that started last, if there is any."""
+        newest = max(self._paths(), key=lambda p: p.stem, default=None)
+        return self._read(newest) if newest else None
+
+    def find(self, ref: str) -> RunRecord:
+        """Return the run whose id is, or starts with, `ref`.
+
+        Raises:
+            NotFound: there is no such run, or more than one.
+        """
+        paths = [p for p in self._paths() if p.stem.startswith(ref)]
+        exact = [p for p in paths if p.stem == ref]
+        if len(exact or paths) != 1:
+            said = "no run" if not paths else f"{len(paths)} runs"
+            raise NotFound(f"{said} with an id that starts with {ref!r}: `rehone history` lists them")
+        return self._read((exact or paths)[0])
+
+    def unfinished(self) -> tuple[RunRecord, ...]:
+        """Return the records that have no ending; whoever holds the run lock knows them to be dead."""
+        closed = {line.run_id for line in self.lines()}
+        open_ones = (self._read(p) for p in self._paths() if p.stem not in closed)
+        return tuple(r for r in open_ones if r.status is None)
+
+    def close_orphans(self, *, now: datetime) -> tuple[RunRecord, ...]:
+        """Close the records of killed runs, and give back ledger lines lost in a crash.
+
+        To be called with the run lock held: then a record without an ending has no process.
+        """
+        self._restore_lines()
+        closed = []
+        for record in self.unfinished():
+            said = f"killed: process {record.pid} on {record.host} ended before the run did"
+            last = record.stages[-1].name if record.stages else "its first stage"
+            ended = replace(
+                record,
+                status=RunStatus.FAILED,
+                finished_at=now,
+                sentence=f"{said} (after {last}); closed by the next run",
+            )
+            self.finish(ended)
+            closed.append(ended)
+        return tuple(closed)
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return the ledger, oldest first; a line cut short by a crash is left out."""
+        try:
+            data = self._disk.read(self.root / LEDGER)
+        except FileNotFoundError:
+            return ()
+        whole = data[: data.rfind(b"\n") + 1]
+        return tuple(codec.decode(line, Line, source=f"{self.root / LEDGER}") for line in whole.splitlines())
+
+    def verify(self) -> tuple[Check, ...]:
+        """Compare every closed record with its digest, and every line with the chain."""
+        try:
+            return tuple(self._faults()) or (
+                Check(
+                    name="ledger",
+                    status=CheckStatus.OK,
+                    n=len(self.lines()),
+                    detail=f"{len(self.lines())} closed runs match the ledger",
+                ),
+            )
+        except Corrupt as error:
+            return (
+                Check(
+                    name="ledger", status=CheckStatus.ACT, detail=str(error), remedy="restore the ledger from a backup"
+                ),
+            )
+
+    def _faults(self) -> Iterator[Check]:
+        before = ""
+        for line in self.lines():
+            if line.chain != _chain(line, before):
+                yield _fault(line, "its ledger line was changed, or one before it was removed")
+            before = line.chain
+            try:
+                digest = hashlib.sha256(self._disk.read(self.root / line.path)).hexdigest()
+            except FileNotFoundError:
+                yield _fault(line, f"its record {line.path} is gone")
+                continue
+            if digest != line.sha256:
+                yield _fault(line, f"its record {line.path} was changed after it was closed")
+
+    def _restore_lines(self) -> None:
+        with self._ledger_lock():
+            known = {line.run_id for line in self.lines()}
+            for path in self._paths():
+                if path.stem in known:
+                    continue
+                record = self._read(path)
+                if record.status is not None:
+                    self._add_line(record, self._disk.read(path))
+
+    def _add_line(self, record: RunRecord, data: bytes) -> None:
+        ledger = self.root / LEDGER
+        lines = self.lines()
+        if any(line.run_id == record.run_id for line in lines):
+            raise StoreError(f"run {record.run_id} is closed already: a closed record is never written again")
+        line = Line(
+            run_id=record.run_id,
+            path=str(self._path(record).relative_to(self.root)),
+            status=record.status or RunStatus.FAILED,
+            trigger=record.trigger.kind if record.trigger else None,
+            as_of=record.as_of,
+            started_at=record.started_at,
+            trained=record.winner is not None,
+            holdout=record.split.holdout if record.split and record.verdict else None,
+            sha256=hashlib.sha256(data).hexdigest(),
+            chain="",
+        )
+        chained = replace(line, chain=_chain(line, lines[-1].chain if lines else ""))
+        self._cut_torn_line(ledger)
+        self._disk.append(ledger, msgspec.json.encode(chained, order="deterministic") + b"\n")
+        self._disk.sync_folder(self.root)
+
+    def _cut_torn_line(self, ledger: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            data = self._disk.read(ledger)
+            if data and not data.endswith(b"\n"):
+                self._disk.truncate(ledger, data.rfind(b"\n") + 1)
+
+    def _write(self, record: RunRecord) -> bytes:
+        path, data = self._path(record), codec.encode(record)
+        try:
+            self._disk.make_folder(path.parent)
+            self._disk.replace(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"the record of run {record.run_id} ({len(data):,} bytes) cannot be written to {path}: {error.strerror}: "
+                "make room or give write permission; production is untouched"
+            ) from error
+        return data
+
+    def _read(self, path: Path) -> RunRecord:
+        return codec.decode(self._disk.read(path), RunRecord, source=str(path))
+
+    def _path(self, record: RunRecord) -> Path:
+        return self.root / f"{record.started_at:%Y}" / f"{record.started_at:%m}" / f"{record.run_id}.json"
+
+    def _paths(self) -> list[Path]:
+        return sorted(p for p in self.root.glob("[0-9]*/[0-9]*/*.json") if not p.name.startswith("."))
+
+    @contextlib.contextmanager
+    def _ledger_lock(self) -> Iterator[None]:
+        self._disk.make_folder(self.root)
+        handle = os.open(self.root / ".ledger.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _chain(line: Line, before: str) -> str:
+    body = msgspec.json.encode(replace(line, chain=""), order="deterministic")
+    return hashlib.sha256(before.encode() + body).hexdigest()
+
+
+def _fault(line: Line, said: str) -> Check:
+    return Check(
+        name="ledger",
+        subject=line.run_id,
+        status=CheckStatus.ACT,
+        detail=f"run {line.run_id}: {said}",
+        remedy="restore it from a backup; what is live does not depend on it",
+    )

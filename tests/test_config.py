@@ -1,0 +1,95 @@
+"""The configuration says everything that is wrong at once, with its line and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rehone.config import ACCEPT_SELECTION, Config, import_class, load_config, parse_config, section_model
+from rehone.errors import ConfigError
+
+
+def problems(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    return caught.value.problems
+
+
+def test_every_key_has_a_default_and_a_description() -> None:
+    """An empty file is a whole configuration, and no key is without its sentence."""
+    assert parse_config("") == Config()
+    for section in Config().as_json():
+        for name, key in section_model(section).model_fields.items():
+            assert key.description, f"{section}.{name} has no description"
+
+
+def test_all_problems_are_listed_at_once_with_their_lines() -> None:
+    """Four mistakes in two sections give four lines, in the order of the file."""
+    found = problems('[data]\nlable = "x"\nmin_rows = 0\n\n[gate]\nmin_recall = 2\npsi_warn = 0.1\n')
+    assert [p.split(":")[0] for p in found] == ["line 2", "line 3", "line 6", "line 7"]
+    assert found[0] == "line 2: data.lable: unknown key: did you mean 'label'?"
+    assert found[1] == "line 3: data.min_rows: input should be greater than or equal to 1 (is 0)"
+    assert found[3] == "line 7: gate.psi_warn: unknown key: it belongs in [trigger]"
+
+
+def test_an_unknown_section_is_refused_with_the_nearest_name() -> None:
+    """[trane] is answered with [train]."""
+    assert problems("[trane]\nfolds = 3\n") == ("line 1: trane: unknown key: did you mean 'train'?",)
+
+
+def test_an_unknown_estimator_is_refused_with_the_nearest_name() -> None:
+    """A misspelt built-in is answered with its name."""
+    (said,) = [p for p in problems('[train]\ncandidates = ["lightgmb"]\n') if "estimator" in p]
+    assert said.startswith("line 2: ")
+    assert "did you mean 'lightgbm'?" in said
+
+
+def test_text_that_is_not_toml_is_refused_with_its_line() -> None:
+    """A broken file names the line."""
+    (said,) = problems("[data\n")
+    assert "not valid TOML" in said
+    assert "line 1" in said
+
+
+def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
+    """A folder without rehone.toml is told to run init."""
+    with pytest.raises(ConfigError, match="rehone init"):
+        load_config(tmp_path)
+
+
+def test_choosing_rows_by_an_arrived_label_must_be_asked_for_in_words() -> None:
+    """'label is not null' alone is refused; the whole sentence is taken."""
+    (said,) = problems('[data]\nlabel_selection = "label is not null"\n')
+    assert "selects on the outcome" in said
+    taken = parse_config(f'[data]\nlabel_selection = "{ACCEPT_SELECTION}"\n')
+    assert taken.data.label_selection == ACCEPT_SELECTION
+
+
+def test_contradictions_are_refused() -> None:
+    """Bounds the wrong way round and two sources of maturity are problems of their own."""
+    assert "must be below max_label_rate" in problems("[data]\nmin_label_rate = 0.5\nmax_label_rate = 0.4\n")[0]
+    assert "not both" in problems('[data]\nlabel_due_column = "due"\nlabel_delay_days = 3\n')[0]
+    assert "must not be above psi_action" in problems("[trigger]\npsi_warn = 0.5\n")[0]
+    assert "two candidates are named" in problems('[train]\ncandidates = ["lightgbm", "lightgbm"]\n')[0]
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    """TOML can write nan and inf; a limit cannot be either."""
+    assert len(problems("[gate]\nmin_roc_auc = nan\n\n[trigger]\nwindow_days = inf\n")) == 2
+
+
+def test_the_digest_is_of_the_values_not_of_the_place() -> None:
+    """The same values give the same digest in another folder; another value gives another."""
+    here, there = parse_config("", root=Path("a")), parse_config("", root=Path("b"))
+    assert here.sha256 == there.sha256
+    assert parse_config("[project]\nseed = 8\n").sha256 != here.sha256
+
+
+def test_a_class_is_imported_by_its_path() -> None:
+    """A good path gives the class; a bad one says which."""
+    assert import_class("sklearn.tree.DecisionTreeClassifier").__name__ == "DecisionTreeClassifier"
+    with pytest.raises(ConfigError, match="no_such_module"):
+        import_class("no_such_module.Thing")
+    with pytest.raises(ConfigError, match="is not a class"):
+        import_class("math.pi")
