@@ -195,6 +195,11 @@ class FeatureProfile:
     a pair of neighbouring edges. For a boolean or categorical feature, `values[i]` has
     `counts[i]`; rare values are pooled in `pooled`. `missing` (null or NaN), `infinite` and
     `unseen` rows are counted apart. Counts of disjoint row sets add up exactly.
+
+    `expected_unseen` is how many of the reference's own rows hold values that another draw
+    of that size would be expected to call rare or unseen (Good-Turing); `unseen_variance` is
+    what that estimate adds to the variance, in rows squared. `lowest` and `highest` are of
+    finite numbers. `clock_like` marks a date, a counter or a calendar column.
     """
 
     feature: str
@@ -207,6 +212,10 @@ class FeatureProfile:
     missing: int = 0
     infinite: int = 0
     unseen: int = 0
+    expected_unseen: int = 0
+    unseen_variance: int = 0
+    lowest: float | None = None
+    highest: float | None = None
     clock_like: bool = False
 
     @property
@@ -216,10 +225,14 @@ class FeatureProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreProfile:
-    """Histogram of out-of-sample scores: bin `i` holds `edges[i-1] < s <= edges[i]`."""
+    """Histogram of out-of-sample scores: bin `i` holds `edges[i-1] < s <= edges[i]`.
+
+    `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known.
+    """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
+    by_weekday: tuple[tuple[int, ...], ...] = ()
 
     @property
     def n(self) -> int:
@@ -275,6 +288,7 @@ class FeatureDrift:
     `p_value` is of `h * PSI ~ chi2(bins - 1)`; `incident` names the bins (missing, infinite,
     unseen, constant) that carry the drift when it is a fault of the feed rather than a change
     of the world. `psi` is `None` when there was nothing to compare, and `detail` says why.
+    `ignored` says why this drift is recorded but never acts ("clock").
     """
 
     feature: str
@@ -285,6 +299,7 @@ class FeatureDrift:
     n_current: int = 0
     noise: float | None = None
     incident: str | None = None
+    ignored: str = ""
     detail: str = ""
 
 
