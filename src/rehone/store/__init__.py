@@ -1,0 +1,314 @@
+"""Keep versions and the deployment log in a folder that is whole after a crash at any point.
+
+```
+FORMAT                        what this folder is
+versions/<sha256>/            read-only; named by the SHA-256 of their manifest.json
+deployments/0000000042.json   append-only; the last record says what is live
+replicas/<name>.json          heartbeat of each server
+current -> versions/<sha256>  derived, for people
+lock                          held by the run that is under way
+tmp/                          what is being written
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rehone.codec import decode, encode
+from rehone.disk import Disk
+from rehone.errors import Corrupt, Locked, StoreError
+from rehone.records import Deployment, Manifest, ModelVersion, Replica
+from rehone.store.drafts import sweep
+from rehone.store.log import DeploymentLog, Reserved, standing
+from rehone.store.versions import Versions, is_version_id
+from rehone.store.words import telling
+
+__all__ = ["STORE_FORMAT", "Reserved", "Store", "is_version_id", "standing"]
+
+log = logging.getLogger(__name__)
+
+STORE_FORMAT = 1
+"""Raise it with a way to read the former one, and add a fixture of that to the tests."""
+
+_FOLDERS = ("versions", "deployments", "replicas", "tmp")
+_REPLICA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
+
+
+class Store:
+    """A folder of versions and the log of which of them is live.
+
+    Raises:
+        StoreError: there is no store at `root`, or one of a later format.
+    """
+
+    def __init__(self, root: Path, *, disk: Disk | None = None) -> None:
+        self.root = Path(root)
+        self.disk = disk or Disk()
+        self._versions = Versions(self.root, self.disk)
+        self._log = DeploymentLog(self.root, self.disk)
+        self._holds = 0
+        self._refuse_foreign()
+
+    @classmethod
+    def create(cls, root: Path, *, disk: Disk | None = None) -> Store:
+        """Open the store at `root`, making it first if nothing is there.
+
+        Raises:
+            StoreError: the folder holds something else, or cannot be written.
+        """
+        root, disk = Path(root), disk or Disk()
+        with telling(disk, root, "making a store"):
+            if not (root / "FORMAT").exists():
+                _make(root, disk)
+        return cls(root, disk=disk)
+
+    def _refuse_foreign(self) -> None:
+        with telling(self.disk, self.root, "opening the store"):
+            try:
+                text = self.disk.read(self.root / "FORMAT").decode("ascii", "replace")
+            except (FileNotFoundError, NotADirectoryError):
+                raise StoreError(
+                    f"{self.root} is not a store (it has no FORMAT file): run `rehone run` to make one, or set "
+                    "project.store to the right folder"
+                ) from None
+        match = re.fullmatch(r"rehone store (\d{1,9})\n?", text)
+        if match is None:
+            raise Corrupt(f"{self.root / 'FORMAT'} says {text[:40]!r}: it should be 'rehone store {STORE_FORMAT}'")
+        if int(match[1]) > STORE_FORMAT:
+            raise StoreError(
+                f"the store {self.root} is of format {match[1]}, this Rehone reads up to {STORE_FORMAT}: upgrade Rehone"
+            )
+
+    # versions
+
+    def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> ModelVersion:
+        """Store files as a version; digests are put into the manifest; the same content gives the same id.
+
+        Raises:
+            StoreError: the disk is full, read-only or broken; nothing was published.
+            Corrupt: what was read back is not what was written.
+        """
+        return self._versions.publish(manifest, files)
+
+    def version(self, wanted: str) -> ModelVersion:
+        """Return a version by its id or any unique beginning of it.
+
+        Raises:
+            NotFound: no version begins so.
+            StoreError: several do.
+            Corrupt: its manifest is damaged.
+        """
+        return self._versions.version(wanted)
+
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """Return every version whose manifest is intact, oldest first."""
+        return self._versions.all()
+
+    def read(self, wanted: str) -> dict[str, bytes]:
+        """Return the files of a version, each read once and equal to its digest.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: a file is missing or differs; all that is wrong is listed.
+        """
+        return self._versions.read(wanted)
+
+    # what is live
+
+    def log(self) -> tuple[Deployment, ...]:
+        """Return every deployment, oldest first.
+
+        Raises:
+            Corrupt: a record is missing or damaged, or does not follow from the one before.
+        """
+        return self._log.records()
+
+    def head(self) -> Deployment | None:
+        """Return the last deployment, which says what is live; `None` when there never was one.
+
+        Raises:
+            Corrupt: a record is missing, or the last one is damaged. That is never "no champion".
+        """
+        return self._log.head()
+
+    def append(self, deployment: Deployment, *, expect_generation: int) -> Deployment:
+        """Write the next record; `generation` and `previous` are filled in.
+
+        Raises:
+            Conflict: the log does not end at `expect_generation` any more.
+            NotFound: the version is not in this store.
+            StoreError: the disk is full, read-only or broken.
+        """
+        if deployment.version is not None:
+            self.version(deployment.version)
+        return self._log.append(deployment, expect_generation=expect_generation)
+
+    @contextlib.contextmanager
+    def reserve(self, deployment: Deployment, *, generation: int) -> Iterator[Reserved]:
+        """Write a record out of sight whose `commit` needs no more space, for use when the disk is full."""
+        with self._log.reserve(deployment, generation=generation) as reserved:
+            yield reserved
+
+    # servers
+
+    def beat(self, replica: Replica) -> None:
+        """Write the heartbeat of a server.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = self._heartbeat(replica.name)
+        with telling(self.disk, self.root, f"writing the heartbeat of {replica.name}", needed=1000):
+            self.disk.make_folder(path.parent)
+            self.disk.replace(path, encode(replica), lasting=False)
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """Return the last heartbeat of every server, dead ones too; unreadable ones are left out."""
+        folder = self.root / "replicas"
+        found = []
+        with telling(self.disk, self.root, "reading heartbeats"):
+            for name in self.disk.names(folder):
+                if name.startswith(".") or not name.endswith(".json"):
+                    continue
+                try:
+                    found.append(decode(self.disk.read(folder / name), Replica, source=str(folder / name)))
+                except FileNotFoundError:
+                    continue  # retired since the listing
+                except Corrupt as error:  # cut short by a power cut, which its server did not outlive
+                    log.warning("heartbeat left out", extra={"replica": name, "why": str(error)})
+        return tuple(found)
+
+    def retire(self, name: str) -> None:
+        """Remove the heartbeat of a server that is leaving.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        path = self._heartbeat(name)
+        with telling(self.disk, self.root, f"retiring {name}"):
+            for left in [path, *path.parent.glob(f".{path.name}.*.new")]:
+                self.disk.unlink(left)
+
+    def _heartbeat(self, name: str) -> Path:
+        if not _REPLICA.fullmatch(name):
+            raise StoreError(f"{name!r} cannot name a replica: use letters, digits and . _ : -")
+        return self.root / "replicas" / f"{name}.json"
+
+    # one run at a time
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the run lock."""
+        return self._holds > 0
+
+    @contextlib.contextmanager
+    def lock(self, who: str) -> Iterator[None]:
+        """Hold the run lock inside the block; a dead process cannot hold it.
+
+        Taken again through the same object it is simply kept.
+
+        Raises:
+            Locked: another process, or another `Store` object, holds it; the message says who.
+            StoreError: the lock file cannot be opened.
+        """
+        handle = None if self._holds else self._take(who)
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if handle is not None:
+                os.close(handle)
+
+    def _take(self, who: str) -> int:
+        path = self.root / "lock"
+        with telling(self.disk, self.root, "taking the run lock"):
+            handle = self.disk.lock_file(path)
+            if handle is None:
+                raise Locked(
+                    f"another run is under way: {self._holder(path)}: wait for it to end, or stop that process"
+                )
+            with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+                self.disk.fill(handle, encode(_Holder(who, os.getpid(), socket.gethostname())))
+        return handle
+
+    def _holder(self, path: Path) -> str:
+        try:
+            holder = decode(self.disk.read(path), _Holder, source=str(path))
+            since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except (OSError, Corrupt):
+            return f"somebody holds {path} and has not said who"
+        return f"{holder.who} (pid {holder.pid} on {holder.host}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+
+    # upkeep
+
+    def repair(self) -> tuple[str, ...]:
+        """Put right what a killed process left behind, and say what that was.
+
+        Raises:
+            Corrupt: the log is damaged, which only a backup can put right.
+            StoreError: the store cannot be written.
+        """
+        said = []
+        with telling(self.disk, self.root, "repairing the store"):
+            for folder in _FOLDERS:
+                if folder != "deployments":
+                    self.disk.make_folder(self.root / folder)
+            if self._log.point():
+                said.append("`current` did not point to the live version and now does")
+            if swept := sweep(self.disk, self.root / "tmp"):
+                said.append(f"{swept} unfinished {'draft was' if swept == 1 else 'drafts were'} removed from tmp")
+            if loose := self._versions.protect():
+                said.append(f"{loose} {'version was' if loose == 1 else 'versions were'} made read-only")
+        return tuple(said)
+
+    def collect(self, keep: int) -> tuple[str, ...]:
+        """Remove versions that nobody needs, and return their ids.
+
+        Kept are the live version, the `keep` newest that a rollback may return to, what any
+        heartbeat names, the `keep` newest published ones, and any that is being read.
+
+        Raises:
+            Locked: a run is under way elsewhere.
+            StoreError: the log is damaged, or the disk does not allow it.
+        """
+        with self.lock("clean-up"):
+            needed = self._needed(keep)
+            return tuple(v for v in self._versions.ids() if v not in needed and self._versions.remove(v))
+
+    def _needed(self, keep: int) -> set[str]:
+        records = self.log()
+        newest = [version.id for version in self.versions()]
+        named = {replica.version for replica in self.replicas()} | {records[-1].version if records else None}
+        return {v for v in named if v} | set(standing(records)[-keep:]) | set(newest[-keep:])
+
+
+@dataclass(frozen=True)
+class _Holder:
+    who: str
+    pid: int
+    host: str
+
+
+def _make(root: Path, disk: Disk) -> None:
+    disk.make_folder(root)
+    others = [n for n in disk.names(root) if n not in _FOLDERS and not n.startswith(".FORMAT.")]
+    if others or disk.names(root / "deployments") or disk.names(root / "versions"):
+        raise StoreError(
+            f"{root} holds other files ({', '.join(others[:3]) or 'versions or deployments without FORMAT'}) and is not "
+            "a store: set project.store to an empty folder, or put FORMAT back"
+        )
+    for folder in _FOLDERS:
+        disk.make_folder(root / folder)
+    disk.sync_folder(root)
+    disk.replace(root / "FORMAT", f"rehone store {STORE_FORMAT}\n".encode())
+    disk.sync_folder(root.parent)

@@ -1,0 +1,246 @@
+"""Publish versions that are named by the digest of their manifest, and read them back verified."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rehone.codec import decode, encode
+from rehone.disk import Disk
+from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.records import FileDigest, Manifest, ModelVersion
+from rehone.store.drafts import draft_folder
+from rehone.store.words import telling
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{64}")
+_PREFIX = re.compile(r"[0-9a-f]{1,64}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+def is_version_id(text: str) -> bool:
+    """Tell whether a text has the form of a version's id: 64 hexadecimal digits."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The folder `versions` of a store."""
+
+    root: Path
+    disk: Disk
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "versions"
+
+    def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> ModelVersion:
+        """Store files under the digest of their manifest; the same content gives the same id.
+
+        Raises:
+            StoreError: the disk is full, read-only or broken; nothing was published.
+            Corrupt: what was read back is not what was written.
+        """
+        digests = {name: _digest(files[name]) for name in sorted(files)}
+        _refuse_names(digests, "the new version")
+        body = encode(replace(manifest, files=digests))
+        version = ModelVersion(hashlib.sha256(body).hexdigest(), decode(body, Manifest, source="the new manifest"))
+        with telling(self.disk, self.root, f"publishing version {version.short}", needed=_size(files) + len(body)):
+            if not (self.folder / version.id).exists():
+                self._write(version.id, {**files, MANIFEST: body})
+            self.disk.sync_folder(self.folder)
+        self.read(version.id)
+        return version
+
+    def _write(self, version: str, files: Mapping[str, bytes]) -> None:
+        if _size(files) > self.disk.free(self.root):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        with draft_folder(self.disk, self.root / "tmp") as room:
+            draft = room / version
+            self.disk.make_folder(draft)
+            for name, data in files.items():
+                self.disk.write(draft / name, data)
+                self.disk.protect(draft / name)
+            self.disk.sync_folder(draft)
+            try:
+                self.disk.rename(draft, self.folder / version)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return
+                raise
+            self.disk.sync_folder(self.folder)
+            self.disk.protect(self.folder / version)
+
+    def version(self, wanted: str) -> ModelVersion:
+        """Return a version by its id or by any beginning of it that no other version shares.
+
+        Raises:
+            NotFound: no version begins so.
+            StoreError: several versions begin so.
+            Corrupt: its manifest is damaged.
+        """
+        found = self._resolve(wanted)
+        return ModelVersion(found, self._manifest(found))
+
+    def _resolve(self, wanted: str) -> str:
+        if is_version_id(wanted):
+            return wanted
+        found = [v for v in self.ids() if v.startswith(wanted)] if _PREFIX.fullmatch(wanted) else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join(v[: len(wanted) + 6] for v in found[:5])
+            raise StoreError(f"{len(found)} versions begin with {wanted!r} ({some}): give more digits")
+        raise NotFound(
+            f"no version begins with {wanted!r} among {len(self.ids())} in {self.folder}: see `rehone history`"
+        )
+
+    def ids(self) -> list[str]:
+        """Return the id of every version that is there, damaged or not."""
+        with telling(self.disk, self.root, "listing versions"):
+            return [name for name in self.disk.names(self.folder) if is_version_id(name)]
+
+    def all(self) -> tuple[ModelVersion, ...]:
+        """Return every version whose manifest is intact, oldest first."""
+        found = []
+        for version in self.ids():
+            try:
+                found.append(ModelVersion(version, self._manifest(version)))
+            except StoreError as error:
+                log.warning("version left out", extra={"version": version, "why": str(error)})
+        return tuple(sorted(found, key=lambda v: (v.manifest.created_at, v.id)))
+
+    def read(self, wanted: str) -> dict[str, bytes]:
+        """Return the files that the manifest names, each read once and equal to its digest.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: a file is missing or differs; all that is wrong is listed.
+        """
+        version = self._resolve(wanted)
+        with self._held(version):
+            manifest = self._manifest(version)
+            files: dict[str, bytes] = {}
+            wrong = []
+            for name, digest in manifest.files.items():
+                try:
+                    files[name] = self._verified(version, name, digest)
+                except Corrupt as error:
+                    wrong.append(str(error))
+        if wrong and not (self.folder / version).exists():
+            raise NotFound(f"version {version[:12]} was removed by clean-up while it was read: look again at what is live")
+        if wrong:
+            raise Corrupt(
+                f"version {version[:12]} is damaged ({'; '.join(wrong)}): put versions/{version} back from a backup, "
+                "or roll back to another version"
+            )
+        return files
+
+    def _verified(self, version: str, name: str, digest: FileDigest) -> bytes:
+        try:
+            with telling(self.disk, self.root, f"reading {name} of version {version[:12]}"):
+                data = self._bytes(version, name)
+        except NotFound as error:
+            raise Corrupt(f"{name} is missing") from error
+        found = _digest(data)
+        if found != digest:
+            raise Corrupt(
+                f"{name} has {found.bytes:,} bytes with SHA-256 {found.sha256[:12]}, "
+                f"its manifest says {digest.bytes:,} with {digest.sha256[:12]}"
+            )
+        return data
+
+    def _manifest(self, version: str) -> Manifest:
+        with telling(self.disk, self.root, f"reading version {version[:12]}"):
+            body = self._bytes(version, MANIFEST)
+        if hashlib.sha256(body).hexdigest() != version:
+            raise Corrupt(
+                f"the manifest of version {version[:12]} has SHA-256 {hashlib.sha256(body).hexdigest()[:12]}: "
+                f"put versions/{version} back from a backup, or roll back to another version"
+            )
+        manifest = decode(body, Manifest, source=f"versions/{version}/{MANIFEST}")
+        if manifest.format > MANIFEST_FORMAT:
+            raise StoreError(
+                f"version {version[:12]} is of format {manifest.format}, this Rehone reads up to {MANIFEST_FORMAT}: "
+                "upgrade Rehone"
+            )
+        _refuse_names(manifest.files, f"version {version[:12]}")
+        return manifest
+
+    def _bytes(self, version: str, name: str) -> bytes:
+        folder = self.folder / version
+        try:
+            return self.disk.read(folder / name)
+        except FileNotFoundError:
+            if folder.exists() and name == MANIFEST:
+                raise Corrupt(f"{MANIFEST} is missing from version {version[:12]}: put it back from a backup") from None
+            raise NotFound(
+                f"there is no version {version[:12]} in {self.folder} (never published here, or removed by clean-up): "
+                "see `rehone history`"
+            ) from None
+
+    @contextlib.contextmanager
+    def _held(self, version: str) -> Iterator[None]:
+        """Keep clean-up away from a version while it is read; where that cannot be, digests still protect."""
+        handle = None
+        with contextlib.suppress(OSError):
+            handle = self.disk.lock_folder(self.folder / version, shared=True)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+    def remove(self, version: str) -> bool:
+        """Take a version away at once, unless somebody is reading it.
+
+        Raises:
+            StoreError: the disk does not allow it.
+        """
+        target = self.folder / version
+        with telling(self.disk, self.root, f"removing version {version[:12]}"):
+            try:
+                handle = self.disk.lock_folder(target)
+            except FileNotFoundError:
+                return False
+            if handle is None:
+                return False
+            try:
+                with draft_folder(self.disk, self.root / "tmp") as room:
+                    self.disk.unprotect(target)
+                    self.disk.rename(target, room / version)
+                    self.disk.sync_folder(self.folder)
+            finally:
+                os.close(handle)
+        return True
+
+    def protect(self) -> int:
+        """Make versions read-only that a killed publisher left writeable, and return how many."""
+        loose = [v for v in self.ids() if (self.folder / v).stat().st_mode & 0o222]
+        for version in loose:
+            self.disk.protect(self.folder / version)
+        return len(loose)
+
+
+def _digest(data: bytes) -> FileDigest:
+    return FileDigest(hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _size(files: Mapping[str, bytes]) -> int:
+    return sum(map(len, files.values()))
+
+
+def _refuse_names(files: Mapping[str, FileDigest], where: str) -> None:
+    bad = [name for name in files if not _FILE.fullmatch(name) or name == MANIFEST]
+    if bad:
+        raise Corrupt(f"{where} names files that a version cannot hold ({', '.join(map(repr, bad))}): use plain names")
