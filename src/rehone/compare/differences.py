@@ -101,7 +101,7 @@ def delong(labels: ArrayLike, champion: ArrayLike, challenger: ArrayLike) -> Pai
     y = _labels(labels)
     placed = [_Placed.of(y, _scores(s, y.size)) for s in (champion, challenger)]
     aucs = [p.auc for p in placed]
-    covariance = sum(_covariance(*(side(p) for p in placed)) for side in (_of_positives, _of_negatives))
+    covariance = _covariance([_of_positives(p) for p in placed]) + _covariance([_of_negatives(p) for p in placed])
     return Paired(
         delta=aucs[1] - aucs[0],
         se=_se_of_differences(*placed),
@@ -186,10 +186,7 @@ def roc_auc_interval(
         ValueError: as `delong`.
     """
     constant = np.zeros(np.shape(labels))
-    if blocks is None:
-        alone = delong(labels, constant, scores)
-    else:
-        alone = delong_blocks(labels, constant, scores, blocks)
+    alone = delong(labels, constant, scores) if blocks is None else delong_blocks(labels, constant, scores, blocks)
     if alone.se is None:
         return None
     low, high = alone.interval(level)
@@ -230,8 +227,8 @@ def _of_negatives(placed: _Placed) -> Floats:
     return placed.negatives / (2 * placed.positives.size)
 
 
-def _covariance(first: Floats, second: Floats) -> Floats:
-    return np.cov(np.vstack([first, second])) / first.size
+def _covariance(placements: list[Floats]) -> Floats:
+    return np.cov(np.vstack(placements)) / placements[0].size
 
 
 def _se_of_differences(champion: _Placed, challenger: _Placed) -> float:
