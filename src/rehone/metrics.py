@@ -88,7 +88,8 @@ def cost_of_rows(labels: ArrayLike, acted: ArrayLike, costs: tuple[float, float]
     """Return what each decision cost: (n,), in the unit of `costs` (false positive, false negative)."""
     y, flagged = np.asarray(labels, dtype=bool), np.asarray(acted, dtype=bool)
     false_positive, false_negative = costs
-    return (flagged & ~y) * float(false_positive) + (~flagged & y) * float(false_negative)
+    cost: Floats = (flagged & ~y) * float(false_positive) + (~flagged & y) * float(false_negative)
+    return cost
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Bools, Floats]:

@@ -1,0 +1,69 @@
+"""Name what the gate is given: the held-out rows, and what each model said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rehone.records import Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Holdout:
+    """The rows that both models are judged on; all arrays are (n,).
+
+    `times` are event times in UTC. `mature` says whose label is due. `blocks` are codes of
+    days or entities, as `block_kind` says; left out, the gate takes the days of `times`.
+    The two `in_..._training` mark rows whose fingerprint is in a training set; `None` is
+    "not measured". `prior_uses` counts earlier challengers judged on these rows.
+    """
+
+    labels: NDArray[Any]
+    times: NDArray[np.datetime64]
+    mature: NDArray[np.bool_]
+    blocks: NDArray[Any] | None = None
+    block_kind: str = "day"
+    in_challenger_training: NDArray[np.bool_] | None = None
+    in_champion_training: NDArray[np.bool_] | None = None
+    prior_uses: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """One model on the held-out rows: its scores (n,), its own frozen threshold, its last training row.
+
+    `version` is `None` for a challenger that is not published yet. `train_end` is the event
+    time of the newest row that the model was fitted, tuned or calibrated on; without a time
+    zone it is UTC.
+    """
+
+    version: str | None
+    scores: NDArray[np.float64]
+    threshold: float
+    train_end: datetime
+
+    @property
+    def newest_seen(self) -> np.datetime64:
+        """Return `train_end` in UTC, to be compared with event times."""
+        end = self.train_end if self.train_end.tzinfo is None else self.train_end.astimezone(UTC).replace(tzinfo=None)
+        return np.datetime64(end, "us")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A champion that the deployment log names and that cannot be asked: the gate fails closed."""
+
+    version: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """One check of the gate; `weak` marks a pass that the default policy gave without evidence enough."""
+
+    check: Check
+    weak: bool = False
