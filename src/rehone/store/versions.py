@@ -138,7 +138,9 @@ class Versions:
                 except Corrupt as error:
                     wrong.append(str(error))
         if wrong and not (self.folder / version).exists():
-            raise NotFound(f"version {version[:12]} was removed by clean-up while it was read: look again at what is live")
+            raise NotFound(
+                f"version {version[:12]} was removed by clean-up while it was read: look again at what is live"
+            )
         if wrong:
             raise Corrupt(
                 f"version {version[:12]} is damaged ({'; '.join(wrong)}): put versions/{version} back from a backup, "
