@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -32,11 +32,15 @@ _encode: Final = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, a JSON body, and the methods allowed when the one asked for was not."""
+    """A status, a JSON body, and the methods allowed when the one asked for was not.
+
+    `last` closes the connection, on which the rest of a body may still be coming.
+    """
 
     status: int
     body: bytes
     allow: str | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class App:
         allowed = ("GET", "HEAD") if method == "GET" else (method,)
         if request.method not in allowed:
             said = _error(405, f"{path} does not answer {request.method}: use {method}")
-            return Answer(said.status, said.body, allow=", ".join(allowed))
+            return replace(said, allow=", ".join(allowed))
         return await handler(request)
 
     async def _live(self, _request: Request) -> Answer:
@@ -105,7 +109,7 @@ class App:
     async def _predict(self, request: Request) -> Answer:
         body = await _read(request, self._policy.max_body_bytes)
         if isinstance(body, Refusal):
-            return _refused(body)
+            return replace(_refused(body), last=True)
         serving = self._serving()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, predict, serving, body, self._policy.max_rows)
@@ -240,5 +244,7 @@ async def _send(send: Send, answer: Answer, *, head: bool) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
     if answer.allow:
         headers.append((b"allow", answer.allow.encode()))
+    if answer.last:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else answer.body})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rehone import artifact
 from rehone.config import Deploy
-from rehone.errors import ArtifactError, NotFound, RehoneError, StoreError
+from rehone.errors import ArtifactError, Corrupt, RehoneError, StoreError
 from rehone.records import CheckStatus, Deployment
 from rehone.store import Store
 
@@ -108,19 +108,31 @@ class Follower:
     def _take_over(self, head: Deployment) -> None:
         try:
             loaded = self._load(head.version)
-        except (OSError, NotFound) as error:
-            tries = self._unread.note(head.generation)
-            if tries >= TRIES_BEFORE_REFUSING:
-                self._refuse(head, f"{_said(error)}; tried {tries} times, trying again")
         except (
             Exception
         ) as error:  # whatever is wrong with a version, the old one keeps serving; it is logged and shown
-            log.warning("deployment refused", exc_info=not isinstance(error, RehoneError))
-            self._unread = _Unread()
-            self._refuse(head, _said(error))
+            log.warning("deployment not taken over", exc_info=True, extra={"generation": head.generation})
+            self._refuse(head, error)
         else:
             self._unread = _Unread()
             self._show(Serving(loaded=loaded, generation=head.generation))
+
+    def _refuse(self, head: Deployment, error: Exception) -> None:
+        """Keep what is served, and say why; what could not be read is tried again before and after."""
+        because = _said(error)
+        if _may_pass(error) or not self._still_ends_with(head):
+            tries = self._unread.note(head.generation)
+            if tries < TRIES_BEFORE_REFUSING:
+                return
+            because = f"{because}; tried {tries} times, trying again"
+        self._show(replace(self.now, refused=Refused(head.generation, head.version, because)))
+
+    def _still_ends_with(self, head: Deployment) -> bool:
+        """Tell whether the log is still there, since a store that vanishes leaves half-read versions."""
+        try:
+            return self._head() == head
+        except (OSError, RehoneError):
+            return False
 
     def _load(self, version: str | None) -> Loaded | None:
         live = self.now.loaded
@@ -131,9 +143,6 @@ class Follower:
         if self.store is None:
             raise StoreError(f"the store at {self._root} is not open")
         return load(self.store, version, self._policy)
-
-    def _refuse(self, head: Deployment, because: str) -> None:
-        self._show(replace(self.now, refused=Refused(head.generation, head.version, because)))
 
     def _show(self, serving: Serving) -> None:
         before, self.now = self.now, serving
@@ -199,6 +208,11 @@ def _lost(root: Path, head: Deployment | None, now: Serving) -> str | None:
         f"the deployment log of {root} {ends}, but generation {now.generation} was read before: "
         "put the store back, or restart the service if it was replaced on purpose"
     )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell a disk or a store that could not be reached from a version that is wrong."""
+    return isinstance(error, OSError | StoreError) and not isinstance(error, Corrupt)
 
 
 def _said(error: BaseException) -> str:

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from rehone.errors import RehoneError
 from rehone.records import Replica
-from rehone.serve.follower import Follower
+from rehone.serve.follower import Serving
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
@@ -22,14 +23,16 @@ class Heart:
     def __init__(
         self,
         me: Replica,
-        follower: Follower,
+        root: Path,
+        serving: Callable[[], Serving],
         *,
         wake: threading.Event,
         clock: Callable[[], datetime],
         seconds: float,
     ) -> None:
         self._me = me
-        self._follower = follower
+        self._root = root
+        self._serving = serving
         self._wake = wake
         self._clock = clock
         self._seconds = seconds
@@ -45,7 +48,7 @@ class Heart:
 
     def report(self) -> Replica:
         """Say what is served at this moment."""
-        serving = self._follower.now
+        serving = self._serving()
         refused = serving.refused
         return replace(
             self._me,
@@ -57,12 +60,12 @@ class Heart:
         )
 
     def _try(self, what: str, act: Callable[[Store], object]) -> None:
-        """Act on the store; serving goes on without it, and its absence is logged once."""
-        store = self._follower.store
-        if store is None:
-            return
+        """Act on the store; serving goes on without it, and its absence is logged once.
+
+        The store is opened each time, so that one that was moved away is not begun anew.
+        """
         try:
-            act(store)
+            act(Store(self._root))
         except (OSError, RehoneError) as error:
             if self._well:
                 log.warning("%s not written", what, extra={"because": str(error)})

@@ -58,7 +58,12 @@ def run(
         url = url_of(listener)
         follower = Follower(store_root, deploy, changed=changed.set)
         heart = Heart(
-            identity(listener, clock()), follower, wake=changed, clock=clock, seconds=policy.heartbeat_seconds
+            identity(listener, clock()),
+            store_root,
+            lambda: follower.now,
+            wake=changed,
+            clock=clock,
+            seconds=policy.heartbeat_seconds,
         )
         threads = (
             threading.Thread(target=follower.follow, args=(stop, policy.poll_seconds), name="follower", daemon=True),
@@ -88,8 +93,9 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ServeError(
-            f"cannot listen on {host}:{port} ({error.strerror or error}): stop what listens there, "
+            f"cannot listen on {host}:{port} ({why}): stop what listens there, "
             "or choose another address with [serve] host and port (port 0 takes a free one)"
         ) from error
 
@@ -105,7 +111,7 @@ def url_of(listener: socket.socket) -> str:
 def identity(listener: socket.socket, at: datetime) -> Replica:
     """Name this server: host, process and port tell replicas apart, in containers too."""
     host, pid, port = socket.gethostname(), os.getpid(), listener.getsockname()[1]
-    name = re.sub(r"[^\w.-]", "-", f"{host}-{pid}-{port}")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{host[:150]}-{pid}-{port}").lstrip("-.")
     return Replica(name=name, host=host, pid=pid, url=url_of(listener), at=at)
 
 
@@ -119,7 +125,7 @@ def _own_name() -> str:
 
 
 def _cpus() -> int:
-    return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
