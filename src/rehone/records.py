@@ -198,8 +198,8 @@ class FeatureProfile:
 
     `expected_unseen` is how many of the reference's own rows hold values that another draw
     of that size would be expected to call rare or unseen (Good-Turing); `unseen_variance` is
-    what that estimate adds to the variance, in rows squared. `lowest` and `highest` are of
-    finite numbers. `clock_like` marks a date, a counter or a calendar column.
+    what that estimate adds to the variance, in rows squared. `lowest` and `highest` are
+    `None` where an infinite one was. `clock_like` marks a date, a counter or a calendar column.
     """
 
     feature: str
