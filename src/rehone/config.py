@@ -394,7 +394,7 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             str(file),
-            [f"cannot be read ({error}): run `rehone init` in the project's folder, or name the file with --config"],
+            [f"cannot be read ({error}): run `rehone init` in the project's folder, or name the project with --project"],
         ) from None
     return parse_config(text, source=str(file), root=file.parent)
 

@@ -1,0 +1,281 @@
+"""The commands and their options; what they need is imported when one of them is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rehone import __version__
+from rehone.cli import endings
+from rehone.cli.endings import Session
+
+if TYPE_CHECKING:
+    from rehone.records import Check
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a date: write 2026-08-31, or 2026-08-31T14:00+02:00 for a moment"
+        ) from None
+    return value
+
+
+def _project(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--project",
+        "-p",
+        metavar="DIR",
+        default=".",
+        show_default=True,
+        help="Folder of the project, or the path of its rehone.toml.",
+    )(command)
+
+
+def _json(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")(command)
+
+
+def _as_of(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--as-of",
+        callback=_moment,
+        metavar="DATE",
+        help="Act as if it were this day (in data.timezone): only earlier events are seen. Default: now.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rehone", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of whatever ends the command.")
+@click.pass_context
+def app(context: click.Context, debug: bool) -> None:
+    """Retrain a model when there is a reason to, and deploy it only when it is no worse.
+
+    Start with `rehone init` in a folder with data, then `rehone run`.
+    Exit codes: 0 deployed or skipped, 2 something to fix, 3 held back, 1 a bug.
+    """
+    context.ensure_object(Session).debug = debug
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+@app.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.option("--label", metavar="COL", help="Column to predict. Default: the 0/1 column that looks like a label.")
+@click.option("--time", metavar="COL", help="Column of the event time. Default: the dated column that looks like it.")
+@click.option("--force", is_flag=True, help="Replace a rehone.toml that is already there.")
+def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
+    """Look at the data in DIR and write a commented rehone.toml beside it.
+
+    Finds the files, the time column, the label and the columns that a model must not see
+    (ids, clocks, leaks). Every key stands in the file, with the defaults commented out.
+    It asks only on a terminal, and only when several columns could be the label or the time.
+    """
+    import rehone.cli.init as door
+
+    ask = _ask if sys.stdin.isatty() and sys.stdout.isatty() else None
+    written = door.init(folder, door.Wishes(label=label, time=time, force=force), ask=ask)
+    for line in door.lines(written, _width()):
+        click.echo(line)
+    return endings.GOOD
+
+
+@app.command()
+@_project
+@_as_of
+@click.option("--force", is_flag=True, help="Train even without a reason; data and gate are judged as always.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the last sentence.")
+@_json
+def run(project: str, as_of: str | None, force: bool, quiet: bool, as_json: bool) -> int:
+    """Retrain if there is a reason, judge the challenger, deploy it if it is no worse.
+
+    Meant for cron: it says one sentence per stage, keeps a record of every run, and never
+    touches what is live unless the new version has proved itself.
+    """
+    from rehone import api
+    from rehone.cli.progress import listening
+
+    with listening(quiet=quiet, to_stderr=as_json) as listen:
+        record = api.run_pipeline(project, as_of=as_of, force=force, listen=listen)
+    if as_json:
+        _print_json(record)
+    else:
+        from rehone.cli.show import run_ending
+
+        _print(run_ending(record, project, quiet=quiet, width=_width()))
+    return endings.of_run(record)
+
+
+@app.command()
+@_project
+@_as_of
+@_json
+def check(project: str, as_of: str | None, as_json: bool) -> int:
+    """Say whether a run would retrain now, and why. Changes nothing.
+
+    Exits with 2 when the data could not be trained on as they are.
+    """
+    from rehone import api
+    from rehone.cli.show import preview_lines
+    from rehone.records import CheckStatus
+
+    preview = api.check(project, as_of=as_of)
+    _print_json(preview) if as_json else _print(preview_lines(preview, _width()))
+    blocked = preview.trigger is not None and preview.trigger.blocked
+    refused = blocked or any(found.status is CheckStatus.ACT for found in preview.data_checks)
+    return endings.MUST_FIX if refused else endings.GOOD
+
+
+@app.command()
+@_project
+@_json
+def status(project: str, as_json: bool) -> int:
+    """Say what is live, since when and by whom, who serves it, and what to do next."""
+    from rehone import api
+    from rehone.cli.status import status_lines
+
+    found = api.status(project)
+    _print_json(found) if as_json else _print(status_lines(found, project, width=_width()))
+    return endings.GOOD
+
+
+@app.command()
+@_project
+@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N runs. Default: all.")
+@_json
+def history(project: str, limit: int | None, as_json: bool) -> int:
+    """List the runs, oldest first: when, how they ended and why they trained."""
+    from rehone import api
+    from rehone.cli.status import history_entry, history_lines
+
+    records = api.history(project)
+    records = records[-limit:] if limit else records
+    if as_json:
+        _print_json([history_entry(record) for record in records])
+    else:
+        _print(history_lines(records, project, width=_width()))
+    return endings.GOOD
+
+
+@app.command()
+@click.argument("ref", metavar="RUN|VERSION")
+@_project
+@_json
+def show(ref: str, project: str, as_json: bool) -> int:
+    """Tell the whole story of a run, or the facts of a version.
+
+    RUN or VERSION is an id or any beginning of one that is unique. The story of a run ends
+    with the command that repeats it.
+    """
+    from rehone import api
+    from rehone.cli.show import run_lines, version_lines
+    from rehone.records import RunRecord
+
+    found = api.show(project, ref)
+    if as_json:
+        _print_json(found)
+    elif isinstance(found, RunRecord):
+        _print(run_lines(found, project, width=_width()))
+    else:
+        _print(version_lines(found, project, width=_width()))
+    return endings.GOOD
+
+
+@app.command()
+@_project
+@click.option(
+    "--to",
+    metavar="VERSION",
+    help="Version to go back to, or its beginning; 'none' serves nothing. Default: the confirmed one before the live one.",
+)
+@click.option("--because", metavar="TEXT", default="", help="Reason, kept in the deployment log.")
+@_json
+def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
+    """Put an earlier version back, in milliseconds; needs neither data nor training code."""
+    from rehone import api
+    from rehone.cli.status import rollback_lines
+
+    deployment = api.rollback(project, to=to, because=because)
+    _print_json(deployment) if as_json else _print(rollback_lines(deployment, _width()))
+    return endings.GOOD
+
+
+@app.command()
+@_project
+@click.option("--dry-run", is_flag=True, help="Only look; heal nothing.")
+@_json
+def doctor(project: str, dry_run: bool, as_json: bool) -> int:
+    """Look for what is broken or left over, and heal what can be healed.
+
+    Exits with 2 when something still needs a person.
+    """
+    from rehone import api
+    from rehone.cli.status import doctor_lines
+    from rehone.records import CheckStatus
+
+    checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run)
+    _print_json(checks) if as_json else _print(doctor_lines(checks, _width()))
+    return endings.MUST_FIX if any(found.status is CheckStatus.ACT for found in checks) else endings.GOOD
+
+
+@app.command()
+@_project
+@click.option("--host", metavar="ADDRESS", help="Address to listen on. Default: serve.host of rehone.toml.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: serve.port."
+)
+def serve(project: str, host: str | None, port: int | None) -> int:
+    """Serve the live version over HTTP and follow every deployment and rollback.
+
+    POST rows to /predict; GET /health says which version answers. Ends with Ctrl-C.
+    """
+    from rehone.config import load_config
+    from rehone.serve import run as run_service
+
+    config = load_config(Path(project))
+    asked = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    run_service(
+        config.store_path,
+        config.serve.model_copy(update=asked),
+        config.deploy,
+        clock=lambda: datetime.now(UTC),
+        on_ready=lambda url: click.echo(f"serving at {url}"),
+    )
+    return endings.GOOD
+
+
+def _ask(question: str, choices: tuple[str, ...]) -> str:
+    for number, choice in enumerate(choices, 1):
+        click.echo(f"  {number}  {choice}")
+    picked = click.prompt(question, type=click.IntRange(1, len(choices)), default=1)
+    return choices[int(picked) - 1]
+
+
+def _print_json(record: object) -> None:
+    from rehone.codec import encode
+
+    click.echo(encode(record).decode(), nl=False)
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return 80
+    import shutil
+
+    return max(40, min(shutil.get_terminal_size().columns, 100))

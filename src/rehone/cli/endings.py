@@ -1,0 +1,120 @@
+"""Turn every ending, expected or not, into one exit code and a sentence a person can act on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from rehone.errors import RehoneError
+
+if TYPE_CHECKING:
+    from rehone.records import RunRecord
+
+GOOD = 0
+BUG = 1
+MUST_FIX = 2
+HELD = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+EXIT_CODES = {
+    GOOD: "deployed or skipped, or the command did what was asked",
+    BUG: "a bug in Rehone: please report it",
+    MUST_FIX: "a person must fix something: the command line, the configuration, the data, the store; or the run failed",
+    HELD: "a challenger was rejected, the comparison was inconclusive, or the deployment was rolled back",
+    INTERRUPTED: "interrupted with Ctrl-C; production is untouched",
+    TERMINATED: "stopped by SIGTERM; production is untouched",
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM); undone like Ctrl-C."""
+
+
+@dataclass
+class Session:
+    """What the options before the command said."""
+
+    debug: bool = False
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no exception escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    session = Session()
+    try:
+        return _run(args, session)
+    except RehoneError as error:
+        return _stop(MUST_FIX, str(error), session)
+    except Terminated:
+        return _stop(TERMINATED, f"Stopped by SIGTERM: {_UNTOUCHED}", session)
+    except (KeyboardInterrupt, click.Abort):
+        return _stop(INTERRUPTED, f"Interrupted: {_UNTOUCHED}", session)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except Exception as error:  # noqa: BLE001 - the outermost door: what nobody planned ends in a report, not a stack
+        said = f"{type(error).__name__}: {error}".strip(": ")
+        again = "" if session.debug else "run it again as `rehone --debug ...` for the traceback and "
+        return _stop(BUG, f"This is a bug in Rehone ({said}): {again}please report it.", session)
+
+
+_UNTOUCHED = "production is untouched, it serves what it served before. `rehone status` shows it."
+
+
+def _run(args: Sequence[str] | None, session: Session) -> int:
+    from rehone.cli.commands import app
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:  # only the main thread may; a caller in another thread keeps its own handling
+        before = None
+    try:
+        code = app.main(args=args, prog_name="rehone", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else GOOD
+    except click.Abort:
+        raise
+    except click.ClickException as error:
+        error.show()
+        return MUST_FIX
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(_signum: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _stop(code: int, sentence: str, session: Session) -> int:
+    if session.debug:
+        traceback.print_exc()
+    click.echo(sentence, err=True)
+    return code
+
+
+def of_run(record: RunRecord) -> int:
+    """Return the exit code of a run that has ended."""
+    from rehone import errors
+    from rehone.records import RunStatus
+
+    if record.status in (RunStatus.SKIPPED, RunStatus.DEPLOYED):
+        return GOOD
+    if record.status in (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK):
+        return HELD
+    if record.problem is None:
+        return MUST_FIX
+    kind = getattr(errors, record.problem.type.rpartition(".")[2], None)
+    return MUST_FIX if isinstance(kind, type) and issubclass(kind, RehoneError) else BUG

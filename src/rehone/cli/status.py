@@ -1,0 +1,174 @@
+"""Say what is live, what happened, and whether anything needs a hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from rehone.cli.show import COLOURS, ending_of, option
+from rehone.cli.text import check_lines, fact, moment, table, wrapped
+from rehone.codec import plain
+from rehone.records import (
+    Check,
+    CheckStatus,
+    Deployment,
+    DeploymentState,
+    ProjectStatus,
+    Replica,
+    RunRecord,
+    RunStatus,
+)
+
+
+def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetime | None = None) -> list[str]:
+    """Say what is live since when and by whom, its age, replicas, the last run, and what to do next."""
+    now = now or datetime.now(UTC)
+    lines = [click.style(found.project, bold=True)]
+    lines += _live(found, width)
+    lines += _model(found, width, now)
+    lines += _replicas(found, width)
+    lines += _last_run(found, width)
+    for check in found.problems:
+        lines += check_lines(check, width)
+    return [*lines, *fact("next", next_step(found, project), width)]
+
+
+def _live(found: ProjectStatus, width: int) -> list[str]:
+    live = found.deployment
+    if live is None:
+        return fact("live", "nothing: no version was ever deployed", width)
+    by = f"since {moment(live.at)}, by {live.actor}, generation {live.generation} ({live.action}, {live.state})"
+    served = live.version[:12] if live.version else "nothing"
+    lines = fact("live", f"{served} {by}", width)
+    return lines + (fact("because", live.reason, width) if live.reason else [])
+
+
+def _model(found: ProjectStatus, width: int, now: datetime) -> list[str]:
+    version, live, last = found.version, found.deployment, found.last_run
+    if version is None or live is None:
+        return []
+    m = version.manifest
+    lines = fact("model", f"{m.estimator}, {m.train_rows:,} rows of {m.train_window}", width)
+    today, as_of = now, ""
+    if last is not None and last.started_at - last.as_of > timedelta(days=1):
+        today, as_of = last.as_of, f" on {moment(last.as_of)}, the day the last run replayed"
+    return lines + fact("age", f"{_days(today - m.as_of)}{as_of}", width)
+
+
+def _days(age: timedelta) -> str:
+    days = age / timedelta(days=1)
+    return f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"
+
+
+def _replicas(found: ProjectStatus, width: int) -> list[str]:
+    live = found.deployment
+    if not found.replicas:
+        return fact("replicas", "none reports", width)
+    lines: list[str] = []
+    for replica in found.replicas:
+        name = "replicas" if not lines else ""
+        lines += fact(name, f"{replica.name} at {replica.url} {_serves(replica, live)}", width)
+    return lines
+
+
+def _serves(replica: Replica, live: Deployment | None) -> str:
+    if live is not None and replica.refused_generation == live.generation:
+        return f"refused generation {live.generation}: {replica.refused_because or 'no reason given'}"
+    if replica.version is None:
+        return "serves nothing"
+    if live is not None and replica.generation == live.generation:
+        return "serves it"
+    return f"serves {replica.version[:12]} (generation {replica.generation})"
+
+
+def _last_run(found: ProjectStatus, width: int) -> list[str]:
+    last = found.last_run
+    if last is None:
+        return fact("last run", "none yet", width)
+    replayed = f", as of {moment(last.as_of)}" if abs(last.started_at - last.as_of) > timedelta(hours=1) else ""
+    lines = fact("last run", f"{ending_of(last)} on {moment(last.started_at)}{replayed}: {last.sentence}", width)
+    lines += fact("", last.run_id, width)
+    counted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sorted(found.runs.items()))
+    return lines + (fact("runs", counted, width) if counted else [])
+
+
+def next_step(found: ProjectStatus, project: str) -> str:
+    """Suggest the one thing to do next."""
+    where, live, last = option(project), found.deployment, found.last_run
+    refused = [r.name for r in found.replicas if live and r.refused_generation == live.generation]
+    if any(check.status is CheckStatus.ACT for check in found.problems):
+        return f"something is broken: `rehone doctor{where}`"
+    if live is not None and live.state is DeploymentState.TRIAL:
+        return (
+            f"a trial is under way or was left behind: `rehone doctor{where}` resolves it once its deadline has passed"
+        )
+    if last is not None and last.status is RunStatus.FAILED:
+        return f"the last run failed: `rehone show {last.run_id}{where}` says why"
+    if live is None or live.version is None:
+        return f"`rehone run{where}` makes and deploys a first version"
+    if refused:
+        return f"{', '.join(refused)} refused the live version: look at its log, or `rehone rollback{where}`"
+    if not found.replicas:
+        return f"`rehone serve{where}` serves it; `rehone check{where}` says whether a run would retrain"
+    return f"`rehone check{where}` says whether a run would retrain"
+
+
+def history_entry(record: RunRecord) -> dict[str, Any]:
+    """Give one run as the plain facts that `history --json` lists."""
+    trigger, verdict = record.trigger, record.verdict
+    return {
+        "run_id": record.run_id,
+        "status": plain(record.status),
+        "trigger": str(trigger.kind) if trigger is not None and trigger.kind is not None else None,
+        "started_at": plain(record.started_at),
+        "finished_at": plain(record.finished_at),
+        "as_of": plain(record.as_of),
+        "reason": trigger.reason if trigger is not None else None,
+        "verdict": plain(verdict.outcome) if verdict is not None else None,
+        "version": record.version,
+        "sentence": record.sentence,
+    }
+
+
+def history_lines(records: tuple[RunRecord, ...], project: str, *, width: int) -> list[str]:
+    """List runs, oldest first, and count their endings."""
+    if not records:
+        return [f"No runs yet: `rehone run{option(project)}` makes the first."]
+    rows = [("run", "as of", "ended", "trigger", "version"), *(_row(record) for record in records)]
+    lines = table(rows)
+    for i, record in enumerate(records, 1):
+        ending = ending_of(record)
+        if record.status is not None:
+            lines[i] = lines[i].replace(f"  {ending}", "  " + click.style(ending, fg=COLOURS[record.status]), 1)
+    counted = Counter(ending_of(record) for record in records)
+    total = f"{len(records)} run{'s' if len(records) != 1 else ''}"
+    return [*lines, *wrapped(f"{total}: {', '.join(f'{n} {name}' for name, n in counted.most_common())}.", width)]
+
+
+def _row(record: RunRecord) -> tuple[str, str, str, str, str]:
+    kind = record.trigger.kind if record.trigger else None
+    day = f"{record.as_of.astimezone(UTC):%Y-%m-%d}"
+    version = record.version[:7] if record.version else "-"
+    return (record.run_id, day, ending_of(record), str(kind or "-"), version)
+
+
+def rollback_lines(deployment: Deployment, width: int) -> list[str]:
+    """Say what a rollback put back."""
+    served = f"version {deployment.version[:12]} is live again" if deployment.version else "nothing is served now"
+    before = f"; before: {deployment.previous[:12]}" if deployment.previous else ""
+    return wrapped(f"rolled back: {served} (generation {deployment.generation}{before})", width)
+
+
+def doctor_lines(checks: tuple[Check, ...], width: int) -> list[str]:
+    """List what was looked at, and end with the answer."""
+    lines: list[str] = []
+    for check in checks:
+        lines += check_lines(check, width)
+    bad = sum(check.status is CheckStatus.ACT for check in checks)
+    if bad:
+        needs = "1 thing needs" if bad == 1 else f"{bad} things need"
+        return [*lines, f"{needs} a person: see the remedies above."]
+    return [*lines, "Nothing needs a person."]
