@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from rehone import codec
 from rehone.disk import Disk
 from rehone.errors import NotFound, StoreError
-from rehone.records import CheckStatus, RunRecord, RunStatus
+from rehone.records import Check, CheckStatus, RunRecord, RunStatus
 from rehone.runlog import RunLog
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
@@ -181,3 +181,10 @@ def test_a_record_of_a_later_version_can_be_read() -> None:
     raw = json.loads(codec.encode(record(1)))
     raw["added_later"] = 1
     assert codec.decode(json.dumps(raw).encode(), RunRecord, source="f") == record(1)
+
+
+def test_every_key_of_the_record_is_documented() -> None:
+    """docs/reference/run-record.md names every field of the run record and of a check."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "run-record.md").read_text()
+    names = [f.name for kind in (RunRecord, Check) for f in fields(kind)]
+    assert [name for name in names if f"`{name}`" not in page] == []
