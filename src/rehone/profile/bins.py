@@ -89,9 +89,8 @@ def _pairs(values: Floats) -> tuple[float, ...]:
 def _quantiles(ordered: Floats, bins: int) -> Floats:
     if not ordered.size:
         return np.empty(0)
-    ranks = np.arange(1, bins) * ordered.size // bins
-    cuts = np.unique(ordered[np.maximum(ranks - 1, 0)])
-    return cuts[cuts < ordered[-1]] if bins < SCORE_BINS else cuts
+    cuts: Floats = np.unique(np.quantile(ordered, np.arange(1, bins) / bins))
+    return cuts
 
 
 def _without_slivers(ordered: Floats, cuts: Floats, atoms: Floats) -> tuple[float, ...]:
