@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rehone import run_pipeline
+import rehone
 from rehone.config import Config, load_config
 from rehone.records import Event, RunRecord
 
@@ -91,7 +91,7 @@ class Project:
 
     def run(self, day: int, **options: Any) -> RunRecord:
         """Run the pipeline as of the midnight that starts day `day`."""
-        return run_pipeline(self.root, as_of=START + timedelta(days=day), listen=self.heard.append, **options)
+        return rehone.run_pipeline(self.root, as_of=START + timedelta(days=day), listen=self.heard.append, **options)
 
 
 def _merge(text: str, sections: dict[str, dict[str, Any]]) -> str:
