@@ -140,7 +140,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     """A record that cannot be written says how large it is, where, why and what to do."""
 
     class Full(Disk):
-        def write(self, path: Path, data: bytes) -> None:
+        def write(self, *_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match=r"bytes\) cannot be written .* No space left on device: make room"):
