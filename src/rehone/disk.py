@@ -122,7 +122,7 @@ class Disk:
             self.write(draft, data, lasting=lasting)
             self.rename(draft, path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            self.unlink(draft)
             raise
         if lasting:
             self.sync_folder(path.parent)
