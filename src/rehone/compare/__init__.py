@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from rehone.compare.differences import Paired, block_difference, delong, delong_blocks, roc_auc_interval
+from rehone.compare.differences import (
+    Paired,
+    block_difference,
+    delong,
+    delong_blocks,
+    positives_needed,
+    roc_auc_interval,
+)
 from rehone.compare.multiplicity import benjamini_hochberg, holm
 from rehone.compare.proportions import clopper_pearson, mcnemar_exact, tango, tango_z, wilson
 
@@ -15,6 +22,7 @@ __all__ = [
     "delong_blocks",
     "holm",
     "mcnemar_exact",
+    "positives_needed",
     "roc_auc_interval",
     "tango",
     "tango_z",

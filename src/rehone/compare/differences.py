@@ -193,6 +193,25 @@ def roc_auc_interval(
     return max(0.0, low + 0.5), min(1.0, high + 0.5)
 
 
+def positives_needed(positives: int, se: float, distance: float, *, level: float, power: float = 0.80) -> int | None:
+    """Return about how many positives would show a difference that lies `distance` inside its limit.
+
+    The squared standard error is taken to fall as one over the number of positives, at the
+    same share of positives. `None` when no number would: the distance is 0.
+
+    Args:
+        positives: how many there are now.
+        se: the standard error that they gave.
+        distance: between the true difference and the limit; the margin itself for equal models.
+        level: one-sided, of the bound that must clear the limit.
+        power: the chance that it does.
+    """
+    if distance == 0:
+        return None
+    needed = positives * ((float(ndtri(level)) + float(ndtri(power))) * se / distance) ** 2
+    return math.ceil(needed) if math.isfinite(needed) else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     """For each row, twice the number of rows of the other class that it beats; a tie counts once."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from rehone import compare, metrics
 from rehone.compare import Paired
@@ -310,16 +310,14 @@ def _needed(case: Case, bout: _Bout) -> int | None:
     """Return about how many positives would settle it, with power .80, were the models equal.
 
     When there are that many already, the difference found is taken for the true one instead.
-    The variance is taken to fall as one over the number of positives.
     """
-    if bout.spread is None or bout.margin == 0:
+    if bout.spread is None:
         return None
-    reach = (float(ndtri(case.policy.level)) + float(ndtri(POWER))) * bout.spread
-    needed = case.positives * (reach / bout.margin) ** 2
-    if needed <= case.positives and bout.ahead != -bout.margin:
-        needed = case.positives * (reach / (bout.ahead + bout.margin)) ** 2
-    whole = math.ceil(needed) if math.isfinite(needed) else MOST_POSITIVES_SAID
-    return whole if case.positives < whole < MOST_POSITIVES_SAID else None
+    for distance in (bout.margin, bout.ahead + bout.margin):
+        needed = compare.positives_needed(case.positives, bout.spread, distance, level=case.policy.level, power=POWER)
+        if needed is not None and case.positives < needed < MOST_POSITIVES_SAID:
+            return needed
+    return None
 
 
 def _remedy(case: Case, bout: _Bout, needed: int | None) -> str:
@@ -328,7 +326,7 @@ def _remedy(case: Case, bout: _Bout, needed: int | None) -> str:
     if needed is not None:
         more = needed - case.positives
         rate = case.positives / case.days if case.days > 0 else 0.0
-        pace = f", about {math.ceil(more / rate):,} more days at {number(rate, 1)} a day" if rate else ""
+        pace = f", about {count(math.ceil(more / rate), 'more day')} at {number(rate, 1)} a day" if rate else ""
         return f"about {count(more, 'more positive')} would settle it ({needed:,} in all{pace}): raise train.holdout or data.lookback_days"
     if bout.spread is None:
         return f"widen the holdout to at least {FEW_BLOCKS} of them: raise train.holdout or data.lookback_days"
