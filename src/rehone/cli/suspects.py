@@ -14,6 +14,7 @@ from rehone.data.times import TIME
 
 LEAK_AUC = 0.97
 NULL_GAP = 0.5
+CLOCK_TREND = 0.8
 FEWEST_ROWS = 100
 FEWEST_OF_A_CLASS = 10
 _ID = re.compile(r"(^|_)(id|ids|uuid|guid|key|hash|number|no|nr)$", re.IGNORECASE)
@@ -114,17 +115,20 @@ def _unique(column: Column) -> str | None:
 
 
 def _clock(column: Column) -> str | None:
+    """A clock moves one way and stays there; the hour and the weekday come back and are none."""
     if not column.dtype.is_numeric() or column.distinct < 2:
         return None
-    by_time = column.rows.drop_nulls([column.name, TIME]).group_by(TIME).agg(pl.col(column.name).mean()).sort(TIME)
-    steps = by_time[column.name].cast(pl.Float64).diff().drop_nulls()
-    moves = int((steps != 0).sum())
+    by_time = (
+        column.rows.drop_nulls([column.name, TIME]).group_by(TIME).agg(pl.col(column.name).mean().alias("x")).sort(TIME)
+    )
+    steps = by_time["x"].cast(pl.Float64).diff().drop_nulls()
     if steps.len() < 20:
         return None
-    for direction, against in (("grows", (steps < 0).sum()), ("falls", (steps > 0).sum())):
-        if against <= 0.01 * moves:
-            return f"a clock: it only ever {direction} with time, so that a later value was never seen in training"
-    return None
+    trend = by_time.select(pl.corr("x", pl.col(TIME).to_physical(), method="spearman")).item()
+    against = int(((steps < 0) if trend > 0 else (steps > 0)).sum())
+    if abs(trend) < CLOCK_TREND or against > 0.01 * int((steps != 0).sum()):
+        return None
+    return f"a clock: it only ever {'grows' if trend > 0 else 'falls'} with time, so that no later value was seen in training"
 
 
 def _labelled(column: Column) -> pl.DataFrame:

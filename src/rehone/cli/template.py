@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from rehone.cli.text import clean
 from rehone.config import Candidate, Config, section_model
 
 EXAMPLES: Mapping[str, Any] = {
@@ -84,13 +85,13 @@ def _value(name: str, setting: Setting) -> Iterator[str]:
         return
     yield f"{name} = ["
     for item in setting.value:
-        yield f"    {toml(item)},  # {' '.join(setting.each[item].split())}"
+        yield f"    {toml(item)},  # {' '.join(clean(setting.each[item]).split())}"
     yield "]"
 
 
 def _comment(text: str) -> Iterator[str]:
     yield from textwrap.wrap(
-        text, 96, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+        clean(text), 96, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
     )
 
 
