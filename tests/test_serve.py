@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +32,7 @@ from sklearn.pipeline import Pipeline
 
 from rehone import artifact
 from rehone.config import Deploy, Serve
+from rehone.disk import Disk
 from rehone.records import (
     Contract,
     Deployment,
@@ -42,7 +45,20 @@ from rehone.records import (
     Profile,
     Window,
 )
-from rehone.serve import Follower, Refusal, RowProblem, ServeError, Serving, health, predict, read_rows, run
+from rehone.serve import (
+    App,
+    Follower,
+    Loaded,
+    Refusal,
+    RowProblem,
+    ServeError,
+    Serving,
+    health,
+    predict,
+    read_rows,
+    run,
+)
+from rehone.serve.server import listen
 from rehone.store import Store
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -359,12 +375,6 @@ def _without_golden(store: Store) -> ModelVersion:
     return version
 
 
-def _changed_manifest(store: Store) -> ModelVersion:
-    version = published(store, 2)
-    tampered(store, version, "manifest.json", lambda data: data.replace(b"0.42", b"0.99"))
-    return version
-
-
 @pytest.mark.parametrize(
     ("spoil", "because"),
     [
@@ -438,28 +448,28 @@ def test_a_version_that_cannot_be_read_is_tried_again_and_taken_over_when_it_is_
     assert (follower.now.generation, follower.now.refused) == (1, None)
 
 
-def test_a_store_that_vanishes_while_a_version_is_read_is_not_a_refusal(store: Store) -> None:
+class Vanishing(Disk):
+    """A disk whose folder somebody moves away just before the model is read."""
+
+    def __init__(self, root: Path, away: Path) -> None:
+        self.root, self.away = root, away
+
+    def read(self, path: Path) -> bytes:
+        if path.name == "model.skops" and self.root.exists():
+            self.root.rename(self.away)
+        return super().read(path)
+
+
+def test_a_store_that_vanishes_while_a_version_is_read_is_not_a_refusal(store: Store, tmp_path: Path) -> None:
     version = published(store, 2)
     deployed(store, version.id)
+    away = tmp_path / "away"
     follower = Follower(store.root, Deploy())
+    follower.store = Store(store.root, disk=Vanishing(store.root, away))
     follower.step()
-    follower.now = Serving()
-    away = store.root.with_name("away")
-    real = follower.store
-
-    class Vanishing:
-        """The store, which somebody moves away after the head was read."""
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "read":
-                store.root.rename(away)
-            return getattr(real, name)
-
-    follower.store = Vanishing()  # type: ignore[assignment]
-    follower.step()
-    assert follower.now.refused is None
+    assert follower.now == Serving()
+    follower.store = store
     away.rename(store.root)
-    follower.store = real
     wait_for(lambda: follower.step() or follower.now, lambda now: now.loaded)
 
 
@@ -492,6 +502,70 @@ def test_a_score_that_is_not_a_number_is_a_failure_and_not_an_answer(store: Stor
     assert json.loads(answer.body) == {
         "error": f"version {version.id} gives row 0 a score that is not a number: roll it back"
     }
+
+
+class Slow:
+    """A pipeline that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def predict_proba(self, X: Any) -> Any:
+        self.asked.set()
+        assert self.go_on.wait(20)
+        return np.tile([0.25, 0.75], (len(X), 1))
+
+
+async def asked(app: App, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def test_a_slow_prediction_blocks_nobody_and_is_of_the_version_that_began_it() -> None:
+    slow, quick = Slow(), a_predictor(1)
+    first = artifact.Predictor(contract=CONTRACT, pipeline=slow, threshold=0.5)
+    now = [Serving(loaded=Loaded(first, "first"), generation=1)]
+
+    async def story(app: App) -> tuple[Any, Any, Any]:
+        under_way = asyncio.create_task(asked(app, "POST", "/predict", json.dumps(ROW).encode()))
+        await asyncio.to_thread(slow.asked.wait, 20)
+        now[0] = Serving(loaded=Loaded(quick, "second"), generation=2)
+        said = await asked(app, "GET", "/health")
+        newer = await asked(app, "POST", "/predict", json.dumps(ROW).encode())
+        slow.go_on.set()
+        return await under_way, said, newer
+
+    with ThreadPoolExecutor(2) as workers:
+        older, said, newer = asyncio.run(story(App(lambda: now[0], Serve(), workers)))
+    assert older == (
+        200,
+        {
+            "version": "first",
+            "generation": 1,
+            "threshold": 0.5,
+            "predictions": [{"probability": 0.75, "decision": True}],
+        },
+    )
+    assert (said[0], said[1]["version"]) == (200, "second")
+    assert (newer[1]["version"], newer[1]["generation"], newer[1]["threshold"]) == ("second", 2, quick.threshold)
+
+
+def test_a_fault_inside_the_service_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Serving:
+        raise RuntimeError("boom")
+
+    with ThreadPoolExecutor(1) as workers:
+        found = asyncio.run(asked(App(broken, Serve(), workers), "GET", "/health"))
+    assert found == (500, {"error": "the service failed on this request: its log says why"})
+    assert "boom" in caplog.text
 
 
 # --- a real process ------------------------------------------------------------------------------
@@ -710,6 +784,18 @@ def test_a_signal_lets_requests_end_and_retires_the_heartbeat(store: Store, numb
         assert service.process.stdout
         assert service.process.stdout.read() == "drained\n"
         assert os.listdir(store.root / "replicas") == []
+
+
+def test_a_small_answer_is_sent_without_delay() -> None:
+    """asyncio turns Nagle's algorithm off only where the protocol is named; else each answer takes 40 ms more."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_an_address_of_another_machine_is_an_error_with_a_remedy(store: Store) -> None:
+    with pytest.raises(ServeError) as caught:
+        run(store.root, Serve(host="192.0.2.1", port=0), Deploy(), clock=lambda: T0)
+    assert str(caught.value).startswith("cannot listen on 192.0.2.1:0 (Cannot assign requested address): stop what")
 
 
 def test_a_used_port_is_an_error_with_a_remedy(store: Store) -> None:

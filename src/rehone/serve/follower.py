@@ -108,9 +108,7 @@ class Follower:
     def _take_over(self, head: Deployment) -> None:
         try:
             loaded = self._load(head.version)
-        except (
-            Exception
-        ) as error:  # whatever is wrong with a version, the old one keeps serving; it is logged and shown
+        except Exception as error:  # whatever is wrong with a version, the old one keeps serving; logged and shown
             log.warning("deployment not taken over", exc_info=True, extra={"generation": head.generation})
             self._refuse(head, error)
         else:
@@ -120,19 +118,12 @@ class Follower:
     def _refuse(self, head: Deployment, error: Exception) -> None:
         """Keep what is served, and say why; what could not be read is tried again before and after."""
         because = _said(error)
-        if _may_pass(error) or not self._still_ends_with(head):
+        if _may_pass(error):
             tries = self._unread.note(head.generation)
             if tries < TRIES_BEFORE_REFUSING:
                 return
             because = f"{because}; tried {tries} times, trying again"
         self._show(replace(self.now, refused=Refused(head.generation, head.version, because)))
-
-    def _still_ends_with(self, head: Deployment) -> bool:
-        """Tell whether the log is still there, since a store that vanishes leaves half-read versions."""
-        try:
-            return self._head() == head
-        except (OSError, RehoneError):
-            return False
 
     def _load(self, version: str | None) -> Loaded | None:
         live = self.now.loaded

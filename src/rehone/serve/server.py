@@ -86,18 +86,32 @@ def run(
 def listen(host: str, port: int) -> socket.socket:
     """Bind and listen; port 0 takes a free one.
 
+    The protocol is named, since asyncio sends small answers without delay only where it is.
+
     Raises:
         ServeError: somebody listens there already, or the address is not one of this machine.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ServeError(
-            f"cannot listen on {host}:{port} ({why}): stop what listens there, "
-            "or choose another address with [serve] host and port (port 0 takes a free one)"
-        ) from error
+        raise _not_there(host, port, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise _not_there(host, port, error) from error
+    return listener
+
+
+def _not_there(host: str, port: int, error: OSError) -> ServeError:
+    return ServeError(
+        f"cannot listen on {host}:{port} ({error.strerror or error}): stop what listens there, "
+        "or choose another address with [serve] host and port (port 0 takes a free one)"
+    )
 
 
 def url_of(listener: socket.socket) -> str:
