@@ -242,6 +242,16 @@ def serving(root: Path, name: str = "host-1") -> Iterator[Server]:
 # --- disks that fail ------------------------------------------------------------------------------
 
 
+class SwiftDisk(Disk):
+    """Does not wait for the device, which only a power cut would tell; for tests of everything else."""
+
+    def write(self, path: Path, data: bytes, *, lasting: bool = True) -> None:
+        super().write(path, data, lasting=False)
+
+    def sync_folder(self, path: Path) -> None:
+        path.stat()
+
+
 class Died(BaseException):
     """The process is gone: nothing that it would still do happens."""
 
@@ -250,7 +260,7 @@ LEAVES = [name for name in vars(Disk) if not name.startswith("_") and name != "r
 
 
 def _leaf(name: str) -> Callable[..., Any]:
-    plain = getattr(Disk, name)
+    plain = getattr(SwiftDisk, name)
 
     @wraps(plain)
     def call(self: DyingDisk, *args: Any, **kwargs: Any) -> Any:
@@ -260,7 +270,7 @@ def _leaf(name: str) -> Callable[..., Any]:
     return call
 
 
-class DyingDisk(Disk):
+class DyingDisk(SwiftDisk):
     """Dies at the `at`-th call, before it does anything or, with `half`, in the middle of it."""
 
     def __init__(self, at: int | None = None, *, half: bool = False) -> None:

@@ -21,7 +21,7 @@ from rehone.disk import Disk
 from rehone.errors import Conflict, Corrupt, Locked, NotFound, StoreError
 from rehone.records import DeploymentAction, DeploymentState, Replica
 from rehone.store import Store, standing
-from store_kit import DAY, bring, deployment, files, live, manifest, number, publish
+from store_kit import DAY, SwiftDisk, bring, deployment, files, live, manifest, number, publish
 
 FORK = multiprocessing.get_context("fork")
 
@@ -659,6 +659,7 @@ def watch(root: Path, stop: Any, out: Any) -> None:
 
 @pytest.mark.slow
 def test_readers_see_one_whole_version_at_any_time_during_200_promotions(store: Store) -> None:
+    store = Store(store.root, disk=SwiftDisk())
     bring(store, 1)
     stop, out = FORK.Event(), FORK.Queue()
     readers = [FORK.Process(target=watch, args=(store.root, stop, out)) for _ in range(2)]

@@ -237,8 +237,12 @@ class Store:
                 raise Locked(
                     f"another run is under way: {self._holder(path)}: wait for it to end, or stop that process"
                 )
+        try:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
                 self.disk.fill(handle, encode(_Holder(who, os.getpid(), socket.gethostname())))
+        except BaseException:  # Ctrl-C here must not leave the lock taken
+            os.close(handle)
+            raise
         return handle
 
     def _holder(self, path: Path) -> str:
