@@ -13,7 +13,18 @@ from rehone.artifact import Predictor
 from rehone.config import Config
 from rehone.data import Source
 from rehone.errors import ArtifactError, StoreError
-from rehone.records import Attempts, Counts, Deployment, Estimate, Evidence, ModelVersion, Profile, ScoreDrift, Window
+from rehone.records import (
+    Attempts,
+    Counts,
+    Deployment,
+    Estimate,
+    Evidence,
+    ModelVersion,
+    Profile,
+    ScoreDrift,
+    ScoreProfile,
+    Window,
+)
 from rehone.runlog import Line
 from rehone.store import Store
 
@@ -102,7 +113,7 @@ def _score_drift(reference: Profile, counts: Counts) -> ScoreDrift | None:
     return drift.score_drift(reference, counts) if reference.scores and counts.scores else None
 
 
-def _scores_again(view: Look, champion: Champion, window: Window, counts: Counts) -> object:
+def _scores_again(view: Look, champion: Champion, window: Window, counts: Counts) -> ScoreProfile | None:
     if champion.predictor is None or champion.profile is None:
         return None
     rows = _every_kth(

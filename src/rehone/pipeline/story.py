@@ -39,7 +39,7 @@ from rehone.records import (
     Verdict,
     Window,
 )
-from rehone.runlog import RunLog
+from rehone.runlog import Line, RunLog
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,8 @@ def _judge(scene: Scene) -> Ending | None:
         seed=config.project.seed,
     )
     scene.draft.note(verdict=scene.verdict)
-    return _ending_of(scene.verdict) or scene.draft.say(scene.verdict.reason)
+    scene.draft.say(scene.verdict.reason)
+    return _ending_of(scene.verdict)
 
 
 def _ending_of(verdict: Verdict) -> Ending | None:
@@ -377,13 +378,15 @@ def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
     predictor = scene.search.predictor
     window = Window(scene.split.train.start, scene.split.holdout.end)
     trailing = scene.rows.filter(pl.col("__time__") >= window.start)
-    scores = np.concatenate([scene.search.oof_scores, predictor.predict_proba(held)])
+    scores = np.full(scene.rows.height, np.nan)
+    scores[scene.search.oof_index] = scene.search.oof_scores
+    scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
     return profile.build(
         trailing,
         predictor.contract,
         window=window,
         label=scene.config.data.label,
-        scores=scores,
+        scores=scores[scene.rows.height - trailing.height :],
         threshold=predictor.threshold,
     )
 
@@ -479,7 +482,8 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
 
     The champion is the version that was live on that day by the deployment log.
     """
-    champion, lines = None, ()
+    champion: Champion | None = None
+    lines: tuple[Line, ...] = ()
     if config.store_path.exists():
         store = Store(config.store_path)
         champion = read_champion(store, _live_on(store, as_of), config)
