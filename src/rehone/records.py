@@ -443,6 +443,7 @@ class CandidateResult:
     fit_seconds: float | None = None
     error: str | None = None
     winner: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from rehone.artifact.packed import (
     read_fingerprints,
     read_golden,
     read_profile,
-    requires,
+    requirements,
     unpack,
 )
 from rehone.artifact.predictor import Golden, Predictor, check_golden, make_golden, one_thread
@@ -45,6 +45,6 @@ __all__ = [
     "read_fingerprints",
     "read_golden",
     "read_profile",
-    "requires",
+    "requirements",
     "unpack",
 ]

@@ -115,7 +115,7 @@ def read_fingerprints(files: Mapping[str, bytes]) -> NDArray[np.uint64] | None:
     return found
 
 
-def requires() -> dict[str, str]:
+def requirements() -> dict[str, str]:
     """Return the versions of what a model is made with, for its manifest."""
     found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {"python": platform.python_version(), "rehone": __version__, **found}
@@ -123,7 +123,9 @@ def requires() -> dict[str, str]:
 
 def check_requires(manifest: Manifest) -> tuple[Check, ...]:
     """Compare the libraries here with those of the manifest: one check each, at worst a warning."""
-    return tuple(_version_check(name, want, requires().get(name)) for name, want in sorted(manifest.requires.items()))
+    return tuple(
+        _version_check(name, want, requirements().get(name)) for name, want in sorted(manifest.requires.items())
+    )
 
 
 def _version_check(name: str, want: str, have: str | None) -> Check:

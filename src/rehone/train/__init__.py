@@ -1,0 +1,23 @@
+"""Make challengers and choose the best of them: candidates are estimators times training windows.
+
+`split` holds the newest rows out; `search` cross-validates every candidate on the same rows,
+fits the winner and chooses its threshold on out-of-fold scores.
+"""
+
+from rehone.train.cores import cpu_limit
+from rehone.train.estimators import estimator_class, pipeline_of
+from rehone.train.holdout import split
+from rehone.train.search import Progress, Search, TrainingRows, search
+from rehone.train.threshold import choose_threshold
+
+__all__ = [
+    "Progress",
+    "Search",
+    "TrainingRows",
+    "choose_threshold",
+    "cpu_limit",
+    "estimator_class",
+    "pipeline_of",
+    "search",
+    "split",
+]
