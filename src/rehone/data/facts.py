@@ -170,8 +170,10 @@ def wild(mature: pl.LazyFrame, asked: Asked, row: Mapping[str, Any]) -> pl.LazyF
     """Ask how often the features whose extremes are beyond all sense are so; rarely needed."""
     parts = []
     for i, (name, kind, _) in enumerate(asked.features):
-        ends = [float(x) for x in (row.get(f"{i}:low"), row.get(f"{i}:high")) if x is not None]
-        if kind is FeatureKind.NUMERIC and any(not abs(x) <= HUGE for x in ends):
+        if kind is not FeatureKind.NUMERIC:
+            continue
+        ends = [float(x) for x in (row[f"{i}:low"], row[f"{i}:high"]) if x is not None]
+        if any(not abs(x) <= HUGE for x in ends):
             column = pl.col(name).cast(pl.Float64)
             finite = pl.when(column.is_finite()).then(column)
             parts += [
