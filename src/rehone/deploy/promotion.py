@@ -173,8 +173,11 @@ class _Trial:
             return store.append(back, expect_generation=self.entry.generation)
         except Conflict:
             return None
-        except StoreError:  # such as a full disk: what was written beforehand needs none
-            return self.way_back.commit()
+        except StoreError:
+            head = store.head()
+            if head != self.entry:  # it stands in the log, though it may not outlive a power cut
+                return head
+            return self.way_back.commit()  # on a full disk: this one needs no space
 
     def _good(self, checks: Sequence[Check]) -> str:
         proofs = sum(check.name == "smoke" for check in checks)

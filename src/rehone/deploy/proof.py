@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -130,7 +130,12 @@ class _Question:
         if not present and not self.policy.health_url:
             return (_nobody_left(),)
         foreign = [self._foreign()] if self.policy.health_url else []
-        return (*_all(present, self._proof), *foreign)
+        return (*_all(present, self._proof), *foreign, *self._late_comers())
+
+    def _late_comers(self) -> Iterator[Check]:
+        for replica in live_replicas(self.store, self.policy, now=self.clock()):
+            if replica.name not in self.names:
+                yield _not_yet(replica.name, f"{replica.name} has started and was not asked yet")
 
     def _proof(self, replica: Replica) -> Check:
         if replica.refused_generation == self.deployment.generation:
@@ -144,7 +149,7 @@ class _Question:
 
     def _not_serving(self, replica: Replica, health: Reply) -> str | None:
         if health.trouble:
-            return health.trouble
+            return f"{replica.name}: {health.trouble}"
         if health.body.get("pid", replica.pid) != replica.pid:
             return f"{replica.url} is answered by process {health.body['pid']}, not by {replica.pid}"
         if not self._ours(health.body) or health.status != 200:
@@ -161,7 +166,7 @@ class _Question:
         url = f"{replica.url.rstrip('/')}/predict"
         reply = ask(url, send={"rows": self.golden.rows}, seconds=REQUEST_SECONDS)
         if reply.trouble:
-            return _not_yet(replica.name, reply.trouble)
+            return _not_yet(replica.name, f"{replica.name}: {reply.trouble}")
         if reply.status != 200 or not self._ours(reply.body):
             said = reply.body.get("error") or _serves(reply.body)
             return _not_yet(replica.name, f"{url} answers HTTP {reply.status}: {said}")
