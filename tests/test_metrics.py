@@ -70,3 +70,8 @@ def test_labels_other_than_0_and_1_and_unequal_lengths_are_refused() -> None:
 def test_constant_scores_have_a_roc_auc_of_one_half() -> None:
     assert metrics.roc_auc([0, 1, 1, 0, 0], [0.3] * 5) == 0.5
     assert metrics.average_precision([0, 1, 1, 0, 0], [0.3] * 5) == pytest.approx(0.4)
+
+
+def test_scores_that_are_no_probabilities_have_no_brier_score() -> None:
+    assert metrics.brier([0, 1], [-3.0, 1e200]) is None
+    assert metrics.measure([0, 1], [-3.0, 1e200], 0.5, costs=(1, 10)).roc_auc == 1.0

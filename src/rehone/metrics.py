@@ -37,7 +37,7 @@ def measure(labels: ArrayLike, scores: ArrayLike, threshold: float, *, costs: tu
         recall=caught / positives if positives else None,
         precision=caught / flagged if flagged else None,
         cost_per_1000=1000 * float(cost_of_rows(y, acted, costs).mean()) if y.size else None,
-        brier=float(np.square(s - y).mean()) if y.size else None,
+        brier=brier(y, s),
         threshold=float(threshold),
     )
 
@@ -71,6 +71,18 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
     flagged = np.flatnonzero(last_of_a_score) + 1
     added = np.diff(caught, prepend=0)
     return float((added * caught / flagged).sum() / caught[-1])
+
+
+def brier(labels: ArrayLike, scores: ArrayLike) -> float | None:
+    """Return the mean squared distance of probability and label; `None` without rows or with scores outside [0, 1].
+
+    Raises:
+        ValueError: as `measure`.
+    """
+    y, s = _checked(labels, scores)
+    if not s.size or s.min() < 0 or s.max() > 1:
+        return None
+    return float(np.square(s - y).mean())
 
 
 def decide(scores: ArrayLike, threshold: float) -> Bools:

@@ -300,7 +300,7 @@ def _bounds(bout: _Bout, digits: int, sure: str) -> str:
 
 def _blocks_said(case: Case, bout: _Bout) -> str:
     blocks = bout.blocks or 0
-    found = f"{count(blocks, case.block_kind)} as blocks"
+    found = f"{count(blocks, case.block_kind)} {'' if bout.name == 'cost' else 'with positives '}as blocks"
     if bout.spread is None:
         return f"{found}, too few to see how they differ"
     return f"only {found}, fewer than {FEW_BLOCKS}: the bounds are themselves uncertain" if _few(bout) else found
