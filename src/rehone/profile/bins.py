@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import pdtrc
 
 from rehone.profile.reading import as_number, as_text, readable
 from rehone.records import Feature, FeatureKind, FeatureProfile
@@ -22,6 +23,8 @@ KNOWN_RARE = 500
 """Rare categories that a profile remembers by name; rarer ones count as unseen."""
 
 SCORE_BINS = 200
+
+_LUCK = 0.05
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +111,7 @@ def _without_slivers(ordered: Floats, cuts: Floats, atoms: Floats) -> tuple[floa
 
 def _categorical(frame: pl.DataFrame, feature: Feature) -> FeatureProfile:
     held = _tally(frame, feature.name)
-    common_from = max(5.0, frame.height / 100)
+    common_from = _common_from(held, frame.height)
     common = {value: n for value, n in held.items() if n >= common_from}
     rare = {value: n for value, n in held.items() if n < common_from}
     sizes = Counter(rare.values())
@@ -123,6 +126,23 @@ def _categorical(frame: pl.DataFrame, feature: Feature) -> FeatureProfile:
         expected_unseen=sum(size * many for size, many in sizes.items() if size <= least),
         unseen_variance=least * (least + 1) * sizes[least + 1],
     )
+
+
+def _common_from(held: dict[str, int], rows: int) -> float:
+    """Return the fewest rows of a value that has a bin of its own: max(5, a hundredth).
+
+    Among hundreds of equally rare values one reaches that by luck, and would then look as if
+    it had shrunk. So where rare values hold most rows, a common one must hold more than any
+    of as many Poisson counts around the rare ones' mean would, at 5 %.
+    """
+    least = max(5.0, rows / 100)
+    rare = [n for n in held.values() if n < least]
+    if 2 * sum(rare) <= sum(held.values()):
+        return least
+    mean, fewest = sum(rare) / len(rare), math.ceil(least)
+    while pdtrc(fewest - 1, mean) * len(rare) > _LUCK:
+        fewest += 1
+    return float(fewest)
 
 
 def _tally(frame: pl.DataFrame, name: str) -> dict[str, int]:
