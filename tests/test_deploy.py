@@ -17,12 +17,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
+from rehone import artifact
 from rehone.config import Deploy
 from rehone.deploy import Order, examine, heal, live_replicas, preflight, promote, rollback, smoke
 from rehone.errors import Conflict, Corrupt, Locked, NotFound, StoreError
-from rehone.records import Check, CheckStatus, DeploymentAction, DeploymentState, Replica
+from rehone.records import Check, CheckStatus, DeploymentAction, DeploymentState, Profile, Replica, Window
 from rehone.store import Store
 from store_kit import (
     ALONE,
@@ -34,6 +40,7 @@ from store_kit import (
     deployment,
     flies,
     live,
+    manifest,
     now,
     order,
     publish,
@@ -829,3 +836,72 @@ def test_a_fresh_process_that_dies_is_told_with_its_last_words(
 def test_a_version_that_is_not_there_fails_its_preflight(store: Store) -> None:
     (check,) = preflight(store.root, "a" * 64, QUICK)
     assert "there is no version aaaaaaaaaaaa" in check.detail
+
+
+# --- the real parts together ----------------------------------------------------------------------------------------
+
+
+def real(store: Store, seed: int, *, off: float = 0.0) -> str:
+    """Publish a version with a real model, whose golden probabilities may be off."""
+    draw = np.random.default_rng(seed)
+    X = draw.normal(size=(200, 1))
+    y = (X[:, 0] * (seed + 1) + draw.normal(size=200) > 0).astype(int)
+    steps = Pipeline([("preprocess", SimpleImputer()), ("model", LogisticRegression())])
+    predictor = artifact.Predictor(contract=manifest(seed).contract, pipeline=steps.fit(X, y), threshold=0.5)
+    golden = artifact.make_golden(predictor, pl.DataFrame({"x": [1.0, None, 3.0, -2.5]}), n=4, seed=1)
+    golden = artifact.Golden(golden.rows, tuple(p + off for p in golden.probabilities))
+    profile = Profile(window=Window(DAY, DAY), rows=200, positives=100, features=())
+    return store.publish(manifest(seed), artifact.pack(predictor, profile, golden)).id
+
+
+def test_a_preflight_loads_the_version_reproduces_its_golden_rows_and_measures(store: Store) -> None:
+    load, golden, latency = preflight(store.root, real(store, 1), QUICK)
+    assert [load.name, golden.name, latency.name] == ["load", "golden_rows", "latency_ms"]
+    assert {load.status, golden.status, latency.status} == {CheckStatus.OK}
+    assert golden.value == 0.0
+    assert latency.value is not None
+    assert 0 < latency.value < 1000
+
+
+def test_a_version_that_does_not_reproduce_its_golden_rows_is_not_deployed(store: Store) -> None:
+    promotion = promote(store, real(store, 1, off=1e-6), order(store), ALONE, clock=now)
+    assert not promotion.confirmed
+    assert "golden rows differ by at most 1e-06, limit 1e-09" in promotion.sentence
+    assert store.head() is None
+
+
+SERVICE = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from rehone.config import Deploy, Serve
+from rehone.serve import run
+run(Path(sys.argv[1]), Serve(port=0, poll_seconds=0.05, heartbeat_seconds=0.2), Deploy(golden_tolerance=1),
+    clock=lambda: datetime.now(UTC), on_ready=lambda url: print(url, flush=True))
+"""
+
+
+def test_the_real_service_proves_a_version_and_takes_a_wrong_one_back(store: Store) -> None:
+    first = real(store, 1)
+    policy = Deploy(service="required", trial_seconds=20)
+    assert promote(store, first, order(store), ALONE, clock=now).confirmed
+    service = subprocess.Popen([sys.executable, "-c", SERVICE, str(store.root)], stdout=subprocess.PIPE)
+    assert service.stdout is not None
+    with service.stdout:
+        assert service.stdout.readline().startswith(b"http://")
+        until = time.monotonic() + 20
+        while not live_replicas(store, policy, now=now()) and time.monotonic() < until:
+            time.sleep(0.05)
+        good = promote(store, real(store, 2), order(store), policy, clock=now)
+        assert good.confirmed, good.sentence
+        assert good.sentence.endswith("proved by 1 server")
+        wrong = promote(store, real(store, 3, off=1e-3), order(store), policy, clock=now, preflight=flies)
+        assert not wrong.confirmed
+        assert "differs on 4 golden rows" in wrong.sentence
+        assert [c.status for c in by_name(wrong.checks, "returned")] == [CheckStatus.OK]
+        head = store.head()
+        assert head is not None
+        assert (head.version, head.generation) == (good.version, 5)
+        service.send_signal(signal.SIGTERM)
+        service.wait(20)
+    assert store.replicas() == ()
