@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,6 +17,8 @@ from rehone import profile as profiles
 from rehone.config import ACCEPT_SELECTION, Data
 from rehone.data import Source, open_source
 from rehone.data import source as source_module
+from rehone.data.cache import Cache, Note
+from rehone.disk import Disk
 from rehone.errors import DataError
 from rehone.records import Contract, Feature, FeatureKind, Profile, Window
 
@@ -277,6 +280,26 @@ def test_a_window_is_named_by_its_files_and_their_bytes(tmp_path: Path) -> None:
     assert changed.sha256 != first.sha256
 
 
+def test_rows_are_sorted_by_event_time_within_files_too(tmp_path: Path) -> None:
+    one_day(FIRST).reverse().write_parquet(tmp_path / "d.parquet")
+    frame = opened(tmp_path, source="d.parquet").read(ALL)
+    assert frame["amount"].equals(one_day(FIRST)["amount"])
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_described(tmp_path: Path) -> None:
+    write_days(tmp_path / "data", days=2)
+    source = opened(tmp_path, cache=tmp_path / "cache")
+    one_day(FIRST, 30).write_parquet(tmp_path / "data/2026-08-01.parquet")
+    with pytest.raises(DataError) as error:
+        source.describe(ALL)
+    assert str(error.value) == (
+        "data/2026-08-01.parquet changed while the window was read: run again when the feed has finished writing"
+    )
+    reference = a_profile(source.read(ALL))
+    source.counts(ALL, reference)
+    assert opened(tmp_path, cache=tmp_path / "cache").counts(ALL, reference).rows == 54
+
+
 def test_a_column_that_no_file_has_is_refused_with_the_nearest(tmp_path: Path) -> None:
     write_days(tmp_path / "data", days=1)
     with pytest.raises(DataError, match=r"column 'amout' is in none of 1 files: did you mean 'amount'\?"):
@@ -360,7 +383,14 @@ def damage_by_flipping(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage", [damage_by_cutting, damage_by_flipping, Path.unlink, lambda p: p.write_bytes(b"")])
+def damage_by_another_number(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"rows": 24', b'"rows": 25'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_by_cutting, damage_by_flipping, damage_by_another_number, Path.unlink, lambda p: p.write_bytes(b"")],
+)
 def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: Any) -> None:
     write_days(tmp_path / "data", days=3)
     cache = tmp_path / "cache"
@@ -382,6 +412,20 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, caplog: 
         source = opened(tmp_path, cache=tmp_path / "cache")
         assert source.counts(ALL, a_profile(source.read(ALL))).rows == 72
     assert [r.getMessage() for r in caplog.records] == ["cache cannot be read, going on without it"]
+
+
+def test_a_full_disk_costs_only_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class FullDisk(Disk):
+        def write(self, path: Path, data: bytes, *, lasting: bool = True) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache = Cache(tmp_path / "cache", FullDisk())
+    with caplog.at_level(logging.WARNING, logger="rehone.data.cache"):
+        cache.save_notes({"a": Note(rows=1)})
+        cache.save_notes({"b": Note(rows=2)})
+    assert cache.notes() == {"a": Note(rows=1), "b": Note(rows=2)}
+    assert [r.getMessage() for r in caplog.records] == ["cache cannot be written, going on without it"]
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_touched_file_keeps_its_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

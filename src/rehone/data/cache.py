@@ -106,7 +106,7 @@ class Cache:
         data = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
         try:
             self._disk.make_folder(self._folder)
-            self._disk.replace(self._folder / name, data)
+            self._disk.replace(self._folder / name, data, lasting=False)
         except OSError as error:
             self._warn("cannot be written", error)
 

@@ -21,7 +21,7 @@ from rehone.data.facts import CLOCK_TOLERANCE, DataFacts, View, ask, gather
 from rehone.data.files import READ_ERRORS, FileInfo, unreadable
 from rehone.data.frames import Reader, is_inside
 from rehone.data.opening import TICK, Opened, open_files, reading
-from rehone.data.schema import agree, family, reserved
+from rehone.data.schema import agree, family, named, reserved
 from rehone.data.times import TIME, midnight
 from rehone.errors import DataError
 from rehone.records import Check, Counts, DataFile, DataWindow, Profile, Window
@@ -114,15 +114,23 @@ class Source:
         return frame.filter(self._is_mature())
 
     def describe(self, window: Window) -> DataWindow:
-        """Name exactly what lies in a window: its files, their digests and its rows."""
+        """Name exactly what lies in a window: its files, their digests and its rows.
+
+        Raises:
+            DataError: a file changed since the source was opened.
+        """
         window = self._clip(window)
         rows, positives = self._try_again(lambda: self._sizes(window))
         files = self._overlapping(window)
         digests = self._digests(files)
+        changed = [f.path for f in files if f.path not in digests]
+        if changed:
+            raise DataError(
+                f"{named(changed)} changed while the window was read: run again when the feed has finished writing"
+            )
         listed = tuple(
             DataFile(path=f.path, sha256=digests[f.path], bytes=f.bytes, rows=f.rows)
             for f in sorted(files, key=lambda f: f.path)
-            if f.path in digests
         )
         lines = [*(f"{f.path} {f.sha256}" for f in listed), f"{window.start.isoformat()} {window.end.isoformat()}"]
         return DataWindow(
