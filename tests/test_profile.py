@@ -323,8 +323,23 @@ def test_clocks_are_found_and_other_features_are_not(name: str, values: pl.Serie
 def test_a_season_in_words_is_a_clock_and_a_shop_is_not() -> None:
     seasons = pl.Series([("winter", "spring", "summer", "autumn")[i // 25 % 4] for i in range(100) for _ in range(20)])
     assert only(built(seasons, C, days=100)).clock_like
+    assert only(built(seasons[: 50 * 20], C, days=50)).clock_like
     shops = pl.Series(np.random.default_rng(1).choice(["a", "b", "c", "d"], 2_000))
     assert not only(built(shops, C, days=100)).clock_like
+
+
+def test_a_holiday_and_a_constant_word_are_no_clocks() -> None:
+    holiday = pl.Series(["yes" if i == 50 else "no" for i in range(100) for _ in range(20)])
+    assert not only(built(holiday, C, days=100)).clock_like
+    assert not only(built(pl.Series(["DE"] * 2_000), C, days=100)).clock_like
+
+
+def test_a_calendar_word_in_the_name_decides_where_the_window_holds_one_season_only() -> None:
+    frame = pl.DataFrame(
+        [pl.Series("season", ["spring"] * 600), pl.Series("plane_year", [*range(1990, 2010)] * 30), times(600)]
+    )
+    made = profile.build(frame, contract(season=C, plane_year=N), window=WINDOW)
+    assert [f.clock_like for f in made.features] == [True, False]
 
 
 def test_building_does_not_change_the_frame() -> None:

@@ -294,7 +294,7 @@ def test_a_trigger_rests_until_the_cooldown_has_passed(days: float, kind: Trigge
     if kind is None:
         assert check(decision, "cooldown").status is WARN
         assert decision.reason.startswith(
-            "not now: the last training was 0.999 days ago, the cooldown is 1 days. It would have been: PSI of amount"
+            "not now: the last training was 0.999 days ago, the cooldown is 1 day. It would have been: PSI of amount"
         )
 
 

@@ -167,7 +167,7 @@ def _psi(drift: FeatureDrift, p: float | None, alpha: float, policy: Trigger) ->
         return replace(check, status=OK, detail=f"{said}, {ignored}")
     if drift.psi >= limit and p is not None and p < alpha:
         cause = f"a data incident ({drift.incident}): {drift.detail}" if drift.incident else drift.detail
-        return replace(check, status=ACT, detail=f"{said}, at or above {limit:g} (adjusted p {p:.2g}), {cause}")
+        return replace(check, status=ACT, detail=f"{said}, at or above {limit:g} ({_p(p)}), {cause}")
     if drift.noise is not None and drift.noise > _NOISE_SHARE * limit:
         return replace(
             check,
@@ -183,7 +183,7 @@ def _quiet_psi(check: Check, said: str, drift: FeatureDrift, alpha: float, polic
         return replace(
             check,
             status=WARN,
-            detail=f"{said}, at or above {limit:g}, but chance gives as much (adjusted p {check.p_value or 0:.2g}, must be below {alpha:.2g})",
+            detail=f"{said}, at or above {limit:g}, but chance gives as much ({_p(check.p_value)}, must be below {alpha:.2g})",
         )
     if psi >= policy.psi_warn:
         where = f" ({drift.incident})" if drift.incident else ""
@@ -208,9 +208,9 @@ def _score_ks(evidence: Evidence, p: float | None, alpha: float, policy: Trigger
     if scores.ks < limit:
         return replace(check, detail=f"{said}, below {limit:g}")
     if p is not None and p < alpha:
-        detail = f"{said}, at or above {limit:g} (adjusted p {p:.2g}): {scores.detail}"
+        detail = f"{said}, at or above {limit:g} ({_p(p)}): {scores.detail}"
         return replace(check, status=ACT, detail=detail)
-    chance = f"chance gives as much (adjusted p {p or 0:.2g}, must be below {alpha:.2g})"
+    chance = f"chance gives as much ({_p(p)}, must be below {alpha:.2g})"
     return replace(
         check,
         status=UNKNOWN,
@@ -295,7 +295,7 @@ def _cooldown(evidence: Evidence, policy: Trigger) -> Check:
             detail=f"the last training is dated {_days(-since)} after this run, so its cooldown does not count",
             remedy="check the clock, or --as-of",
         )
-    said = f"the last training was {_days(since)} ago, the cooldown is {limit:g} days{after}"
+    said = f"the last training was {_days(since)} ago, the cooldown is {_days(limit)}{after}"
     return replace(check, status=WARN if since < limit else OK, detail=said)
 
 
@@ -356,6 +356,12 @@ def _unmeasured(what: str, evidence: Evidence) -> str:
     if evidence.champion is None:
         return "there is no champion to compare with"
     return f"{what} was not measured"
+
+
+def _p(adjusted: float | None) -> str:
+    if adjusted is None:
+        return "no p-value"
+    return "adjusted p < 1e-300" if adjusted < 1e-300 else f"adjusted p {adjusted:.2g}"
 
 
 def _days(number: float) -> str:

@@ -2,11 +2,13 @@
 
 A clock is a date, a counter that rises or falls with event time, or a value of the calendar
 that holds for whole days and returns to its start only after weeks (month, day of the month,
-season). An hour or a day of the week is no clock: any week holds all of it.
+season). An hour or a day of the week is no clock: any week holds all of it. A window of a
+few months may hold one season only; there a calendar word in the name decides.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ _FEWEST_VALUES = 3
 _FEWEST_DAYS = 14
 _MONOTONE = 0.99
 _TOP = 0.85
+_WORDS = frozenset({"season", "month", "mnth", "year", "yr", "quarter"})
 
 
 def clock_like(frame: pl.DataFrame, contract: Contract) -> frozenset[str]:
@@ -83,12 +86,20 @@ def _follows_calendar(feature: Feature, least: pl.Series, most: pl.Series) -> bo
     least, most = least.filter(known), most.filter(known)
     if least.len() < _FEWEST_DAYS or not bool((least == most).all()):
         return False
+    if _WORDS & set(re.split(r"[^a-z]+", feature.name.lower())):
+        return True
     changes = least.filter(least.ne(least.shift(1)).fill_null(value=True))
-    if least.n_unique() < _FEWEST_VALUES:
-        return False
     if feature.kind is FeatureKind.CATEGORICAL:
-        return changes.len() * _FEWEST_DAYS <= least.len() + _FEWEST_DAYS
-    return _cycles(changes.to_numpy(), least.len())
+        return _long_runs(changes, least)
+    return least.n_unique() >= _FEWEST_VALUES and _cycles(changes.to_numpy(), least.len())
+
+
+def _long_runs(changes: pl.Series, days: pl.Series) -> bool:
+    """Say whether values hold for weeks on end: three or more, or two that follow each other once."""
+    values = days.n_unique()
+    if values < 2 or (changes.len() - 1) * _FEWEST_DAYS > days.len():
+        return False
+    return values >= _FEWEST_VALUES or changes.len() == values
 
 
 def _cycles(changes: Any, days: int) -> bool:
