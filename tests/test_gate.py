@@ -503,7 +503,7 @@ def test_entities_are_the_blocks_when_they_are_given_and_needed_when_they_are_as
     assert "35 entities with positives as blocks" in _check(by_card, "roc_auc_vs_champion").detail
     asked = OPEN.model_copy(update={"blocks": "entity"})
     assert (
-        "37 entities"
+        "35 entities"
         in _check(
             _judge(replace(holdout, blocks=cards, block_kind="entity"), challenger, champion, asked),
             "roc_auc_vs_champion",
