@@ -103,6 +103,15 @@ def test_rows_and_files_from_as_of_on_are_not_there(tmp_path: Path) -> None:
     assert source.describe(ALL).window == Window(ALL.start, moment("2026-08-05T12:00"))
 
 
+def test_files_older_than_the_history_in_use_are_not_opened(tmp_path: Path) -> None:
+    write_days(tmp_path / "data")
+    (tmp_path / "data/2026-01-01.parquet").write_bytes(b"not opened")
+    source = opened(tmp_path, history_days=5, lookback_days=5)
+    assert source.findings == ()
+    assert source.files[0].path == "data/2026-08-04.parquet"
+    assert opened(tmp_path).findings[0].subject == "data/2026-01-01.parquet"
+
+
 def test_the_span_of_one_long_file_ends_before_as_of(tmp_path: Path) -> None:
     pl.concat([one_day(FIRST + timedelta(days=i)) for i in range(10)]).write_parquet(tmp_path / "all.parquet")
     source = opened(tmp_path, as_of=moment("2026-08-03"), source="all.parquet")

@@ -406,6 +406,14 @@ def test_a_file_that_vanishes_while_it_is_read(data: Path) -> None:
     assert source.facts(ALL, source.features(), now=AS_OF).mature_rows == 900
 
 
+def test_a_source_whose_files_have_all_vanished(data: Path) -> None:
+    source = opened(data)
+    for file in source.files:
+        file.location.unlink()
+    with pytest.raises(DataError, match=r"cannot be read \(.*; every one of its 10 files fails\): look at the disk"):
+        source.facts(ALL, source.features(), now=AS_OF)
+
+
 def test_csv_files_that_are_cut_short_or_of_another_alphabet_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

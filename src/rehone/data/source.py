@@ -292,8 +292,9 @@ class Source:
         except READ_ERRORS as error:
             bad = dict(filter(None, map(self._damage, self.files)))
             if not bad or len(bad) == len(self.files):
+                why = f"every one of its {len(self.files)} files fails" if bad else "no single file is to blame"
                 raise DataError(
-                    f"{self._policy.source!r} cannot be read ({str(error)[:300]}): see the files named above"
+                    f"{self._policy.source!r} cannot be read ({str(error)[:300]}; {why}): look at the disk, and whether the files are still there"
                 ) from error
         self._failed += tuple(bad.values())
         self.files = tuple(f for f in self.files if f.path not in bad)
