@@ -66,6 +66,7 @@ def app(context: click.Context, debug: bool) -> None:
     Exit codes: 0 deployed or skipped, 2 something to fix, 3 held back, 1 a bug.
     """
     context.ensure_object(Session).debug = debug
+    endings.log_to_stderr(debug=debug)
     if os.environ.get("NO_COLOR"):
         context.color = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -35,7 +36,7 @@ EXIT_CODES = {
 }
 
 
-class Terminated(KeyboardInterrupt):
+class Terminated(SystemExit):
     """The process was asked to end (SIGTERM); undone like Ctrl-C."""
 
 
@@ -61,8 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _stop(INTERRUPTED, f"Interrupted: {_UNTOUCHED}", session)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return GOOD
+        return _unread()
     except Exception as error:  # noqa: BLE001 - the outermost door: what nobody planned ends in a report, not a stack
         said = f"{type(error).__name__}: {error}".strip(": ")
         again = "" if session.debug else "run it again as `rehone --debug ...` for the traceback and "
@@ -75,7 +75,7 @@ _UNTOUCHED = "production is untouched, it serves what it served before. `rehone 
 def _run(args: Sequence[str] | None, session: Session) -> int:
     from rehone.cli.commands import app
 
-    before = signal.getsignal(signal.SIGTERM)
+    stdout, before = sys.stdout, signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:  # only the main thread may; a caller in another thread keeps its own handling
@@ -89,9 +89,19 @@ def _run(args: Sequence[str] | None, session: Session) -> int:
     except click.ClickException as error:
         error.show()
         return MUST_FIX
+    except SystemExit as error:
+        if isinstance(error, Terminated) or sys.stdout is stdout:
+            raise
+        raise BrokenPipeError from None  # click had replaced a closed stdout by its own
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _unread() -> int:
+    """End well when the reader of a pipe had seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return GOOD
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
@@ -103,6 +113,31 @@ def _stop(code: int, sentence: str, session: Session) -> int:
         traceback.print_exc()
     click.echo(sentence, err=True)
     return code
+
+
+class _Stderr(logging.Handler):
+    """Write log events to stderr, one line each; with their traceback and fields only when debugging."""
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__(logging.INFO if debug else logging.WARNING)
+        self._debug = debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        run = getattr(record, "run_id", None)
+        line = f"{record.levelname.lower()}: {record.getMessage()}{f' (run {run})' if run else ''}"
+        if self._debug and record.exc_info:
+            line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        click.echo(line, err=True)
+
+
+def log_to_stderr(*, debug: bool) -> None:
+    """Send what Rehone logs to stderr, once."""
+    log = logging.getLogger("rehone")
+    for handler in [h for h in log.handlers if isinstance(h, _Stderr)]:
+        log.removeHandler(handler)
+    log.addHandler(_Stderr(debug=debug))
+    if debug:
+        log.setLevel(logging.INFO)
 
 
 def of_run(record: RunRecord) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
 
+from rehone.cli.endings import BUG, of_run
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
 from rehone.records import (
     CandidateResult,
@@ -45,7 +46,17 @@ def run_ending(record: RunRecord, project: str, *, quiet: bool, width: int) -> l
     lines[0] = click.style(ending, fg=_colour(record), bold=True) + lines[0][len(ending) :]
     if quiet:
         return lines
-    return [*lines, *wrapped(f"`rehone show {record.run_id}{option(project)}` tells the whole story.", width)]
+    if of_run(record) == BUG:
+        return [
+            *lines,
+            "This is a bug in Rehone: please report it with what this command prints:",
+            f"  {_show(record, project)}",
+        ]
+    return [*lines, f"`{_show(record, project)}` tells the whole story."]
+
+
+def _show(record: RunRecord, project: str) -> str:
+    return f"rehone show {record.run_id}{option(project)}"
 
 
 def ending_of(record: RunRecord) -> str:
@@ -151,7 +162,7 @@ def _data(data: DataWindow, width: int) -> list[str]:
     files = f", {len(data.files)} file{'s' if len(data.files) != 1 else ''}" if data.files else ""
     positives = "" if data.positives is None else f", {data.positives:,} positives"
     lines = fact("data", f"{data.source}, {data.window}, {data.rows:,} rows{positives}{files}", width)
-    return lines + fact("", f"sha256 {data.sha256}", width)
+    return lines + fact("digest", data.sha256, width)
 
 
 def _split(record: RunRecord, width: int) -> list[str]:
@@ -208,24 +219,24 @@ def _verdict(verdict: Verdict | None, width: int) -> list[str]:
     lines += wrapped(verdict.reason, width, indent=2)
     measured = [(name, m) for name, m in (("challenger", verdict.challenger), ("champion", verdict.champion)) if m]
     if measured:
-        lines += table(list(_metrics(measured)), right=frozenset(range(1, 9)))
+        lines += table(_metrics(measured), right=frozenset({1, 2}))
     return lines + _checks("Gate checks", verdict.checks, width)
 
 
-def _metrics(measured: Iterable[tuple[str, Metrics]]) -> Iterable[tuple[str, ...]]:
-    yield ("on the holdout", "ROC-AUC", "avg prec", "recall", "prec", "cost/1000", "at", "rows", "pos")
-    for name, m in measured:
-        yield (
-            name,
-            _fixed(m.roc_auc),
-            _fixed(m.average_precision),
-            number(m.recall, 3),
-            number(m.precision, 3),
-            number(m.cost_per_1000),
-            number(m.threshold, 3),
-            f"{m.n:,}",
-            f"{m.positives:,}",
-        )
+def _metrics(measured: list[tuple[str, Metrics]]) -> list[tuple[str, ...]]:
+    shown: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
+        ("ROC-AUC", lambda m: _fixed(m.roc_auc)),
+        ("average precision", lambda m: _fixed(m.average_precision)),
+        ("recall", lambda m: _fixed(m.recall)),
+        ("precision", lambda m: _fixed(m.precision)),
+        ("cost per 1,000", lambda m: number(m.cost_per_1000)),
+        ("Brier score", lambda m: _fixed(m.brier)),
+        ("threshold", lambda m: _fixed(m.threshold)),
+        ("rows", lambda m: f"{m.n:,}"),
+        ("positives", lambda m: f"{m.positives:,}"),
+    )
+    head = ("on the holdout", *(name for name, _ in measured))
+    return [head, *((name, *(say(m) for _, m in measured)) for name, say in shown)]
 
 
 def _problem(record: RunRecord) -> list[str]:
@@ -249,7 +260,7 @@ def version_lines(version: ModelVersion, project: str, *, width: int) -> list[st
         f"{m.train_window}, {m.train_rows:,} rows, {m.train_positives:,} positives; newest row {_exact(m.train_end)}"
     )
     lines += fact("trained on", trained, width)
-    lines += fact("data", f"sha256 {m.data_sha256}", width)
+    lines += fact("digest", m.data_sha256, width)
     lines += fact("label", m.contract.label, width)
     lines += fact("requires", ", ".join(f"{name} {v}" for name, v in sorted(m.requires.items())) or "nothing", width)
     lines += title(f"Features ({len(m.contract.features)})")
