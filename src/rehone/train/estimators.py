@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from rehone.config import BUILT_IN, Candidate, import_class
@@ -66,15 +67,17 @@ def full_params(candidate: Candidate, seed: int) -> dict[str, Any]:
     return params | _DEFAULTS.get(candidate.estimator, {}) | candidate.params
 
 
-def pipeline_of(candidate: Candidate, contract: Contract, seed: int) -> Any:
+def pipeline_of(candidate: Candidate, contract: Contract, seed: int, *, empty: Collection[int] = ()) -> Any:
     """Return an unfitted pipeline of the steps `preprocess` and `model` on the contract's matrix.
 
     The fast pair reads missing numbers as they are; other estimators get the median. Categories
     of up to 12 values become one column each, others the mean label of their value, fitted with
-    inner folds (Micci-Barreca 2001, as in scikit-learn's TargetEncoder).
+    inner folds (Micci-Barreca 2001, as in scikit-learn's TargetEncoder). `empty` are the columns
+    without any value among the rows to be fitted on; they are left out, since nothing can be
+    learned from them and not every estimator takes them.
 
     Raises:
-        TrainingError: the estimator gives no probabilities.
+        TrainingError: the estimator gives no probabilities, or every column is empty.
         ConfigError: it cannot be imported.
         TypeError: it does not take the candidate's parameters.
     """
@@ -87,7 +90,13 @@ def pipeline_of(candidate: Candidate, contract: Contract, seed: int) -> Any:
             'on: use class = "sklearn.calibration.CalibratedClassifierCV" (around a LinearSVC by default) or another '
             "classifier"
         )
-    return Pipeline([("preprocess", _preprocessor(candidate.estimator, contract, seed)), ("model", model)])
+    groups = _columns(contract, empty)
+    if not any(groups.values()):
+        raise TrainingError(
+            f"all {len(contract.features)} features are null in every row to learn from: repair the feed, or name "
+            "other data.features"
+        )
+    return Pipeline([("preprocess", _preprocessor(candidate.estimator, groups, seed)), ("model", model)])
 
 
 def takes_weights(pipeline: Any) -> bool:
@@ -95,12 +104,11 @@ def takes_weights(pipeline: Any) -> bool:
     return "sample_weight" in inspect.signature(pipeline.named_steps["model"].fit).parameters
 
 
-def _preprocessor(estimator: str, contract: Contract, seed: int) -> Any:
+def _preprocessor(estimator: str, groups: dict[str, list[int]], seed: int) -> Any:
     from sklearn.compose import ColumnTransformer
 
     raw = estimator in _READ_NULLS
     scaled = not raw and not (estimator in BUILT_IN and estimator in _UNSCALED)
-    groups = _columns(contract)
     steps = {
         "numeric": "passthrough" if raw else _numeric("median", scaled=scaled),
         "boolean": "passthrough" if raw else _numeric("most_frequent", scaled=scaled),
@@ -112,9 +120,11 @@ def _preprocessor(estimator: str, contract: Contract, seed: int) -> Any:
     )
 
 
-def _columns(contract: Contract) -> dict[str, list[int]]:
+def _columns(contract: Contract, empty: Collection[int]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {"numeric": [], "boolean": [], "one_hot": [], "mean_label": []}
     for index, feature in enumerate(contract.features):
+        if index in empty:
+            continue
         if feature.kind is FeatureKind.CATEGORICAL:
             groups["one_hot" if len(feature.categories) <= ONE_HOT_LEVELS else "mean_label"].append(index)
         else:

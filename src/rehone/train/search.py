@@ -149,7 +149,9 @@ def _trial(entrant: _Entrant, plan: Plan, fold: int) -> _Fold:
 
 
 def _fitted(entrant: _Entrant, plan: Plan, rows: NDArray[np.int64]) -> Any:
-    pipeline = pipeline_of(entrant.candidate, plan.contract, plan.seed)
+    matrix = plan.matrix[rows]
+    empty = set(np.flatnonzero(np.isnan(matrix).all(axis=0)).tolist())
+    pipeline = pipeline_of(entrant.candidate, plan.contract, plan.seed, empty=empty)
     weights = plan.weights_of(entrant.window, rows)
     if weights is not None and not takes_weights(pipeline):
         raise TrainingError(
@@ -158,7 +160,7 @@ def _fitted(entrant: _Entrant, plan: Plan, rows: NDArray[np.int64]) -> Any:
         )
     extra = {} if weights is None else {"model__sample_weight": weights}
     with one_thread():
-        pipeline.fit(plan.matrix[rows], plan.labels[rows], **extra)
+        pipeline.fit(matrix, plan.labels[rows], **extra)
     return pipeline
 
 
