@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -95,19 +96,14 @@ class Project:
 
 
 def _merge(text: str, sections: dict[str, dict[str, Any]]) -> str:
-    lines = text.strip().splitlines()
+    tables = tomllib.loads(text)
     for section, keys in sections.items():
-        if f"[{section}]" not in lines:
-            lines += ["", f"[{section}]"]
-        at = lines.index(f"[{section}]") + 1
-        for key, value in keys.items():
-            lines = [
-                line
-                for n, line in enumerate(lines)
-                if n < at or not line.startswith(f"{key} =") or "[" in "".join(lines[at:n])
-            ]
-            lines.insert(at, f"{key} = {_toml(value)}")
-    return "\n".join(lines) + "\n"
+        tables[section] = tables.get(section, {}) | keys
+    return "\n".join(
+        line
+        for section, keys in tables.items()
+        for line in (f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in keys.items()))
+    )
 
 
 def _toml(value: Any) -> str:

@@ -26,6 +26,7 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
@@ -137,14 +138,15 @@ def service(project: Path) -> Iterator[str]:
 
 
 def _address(project: Path, process: subprocess.Popen[bytes]) -> str:
-    replicas = project / "store" / "replicas"
+    log = project / "serve.log"
     for _ in range(600):
-        for file in replicas.glob("*.json") if replicas.exists() else ():
-            return str(json.loads(file.read_bytes())["url"])
+        for line in log.read_text().splitlines():
+            if line.startswith("serving at "):
+                return line.removeprefix("serving at ")
         if process.poll() is not None:
             break
         time.sleep(0.1)
-    raise SystemExit(f"the service did not start: see {project / 'serve.log'}")
+    raise SystemExit(f"the service did not start: see {log}")
 
 
 @contextmanager
@@ -180,7 +182,7 @@ def project_text(source: str = "data/*.parquet", extra: str = "") -> str:
 def tell(event: Event) -> None:
     """Print the sentence of each stage."""
     if event.kind is EventKind.FINISHED and event.sentence:
-        console.print(f"    {event.stage:<8} [dim]{event.sentence}[/dim]", soft_wrap=False)
+        console.print(Padding(f"[bold]{event.stage}[/bold] {event.sentence}", (0, 0, 0, 4)), style="dim")
 
 
 def run_month(folder: Path, feed: Feed, month: date) -> tuple[RunRecord, str]:
@@ -239,7 +241,7 @@ def _say_ending(record: RunRecord) -> None:
     colour = {RunStatus.DEPLOYED: "green", RunStatus.SKIPPED: "dim", RunStatus.FAILED: "red"}.get(
         record.status or RunStatus.FAILED, "yellow"
     )
-    console.print(f"  [{colour}]{record.status}[/{colour}]  {record.sentence}\n")
+    console.print(Padding(f"[{colour}]{record.status}[/{colour}] {record.sentence}", (0, 0, 1, 2)))
 
 
 def show(table: list[Row]) -> None:

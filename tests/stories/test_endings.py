@@ -174,11 +174,11 @@ def health(answer: dict[str, Any]) -> Iterator[str]:
 
 def test_a_service_that_answers_for_the_old_model_means_rollback(live: Project) -> None:
     """`model_loaded: true` from the OLD version is not success: the old version is put back."""
-    live.feed(70, 100)
+    live.feed(70, 118)
     before = load(live.root).version
     with health({"model_loaded": True, "version": before}) as url:
-        live.configure(deploy={"health_url": url, "trial_seconds": 1.0})
-        record = live.run(100, force=True)
+        live.configure(deploy={"health_url": url, "trial_seconds": 1.0}, gate={"margin_cost": 0.5})
+        record = live.run(118, force=True)
     assert record.status is RunStatus.ROLLED_BACK, record.sentence
     assert load(live.root).version == before
     last = store(live).log()[-1]
@@ -356,6 +356,7 @@ def test_check_of_an_earlier_day_looks_at_the_champion_of_that_day(live: Project
 def test_rollback_works_without_data_and_code(live: Project) -> None:
     """The folder of data is gone: an earlier version is still put back."""
     first = load(live.root).version
+    live.configure(gate={"margin_cost": 0.5})
     live.feed(70, 118)
     assert live.run(118, force=True).status is RunStatus.DEPLOYED
     assert load(live.root).version != first

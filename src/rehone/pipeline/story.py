@@ -125,7 +125,7 @@ def _story(scene: Scene) -> RunRecord:
         with scene.draft.stage(name):
             ending = stage(scene)
             if ending:
-                scene.draft.say(ending[1])
+                scene.draft.say(f"ends the run: {ending[0].value}")
         if ending:
             break
     return scene.draft.end(*(ending or (RunStatus.FAILED, "the last stage gave no ending")))
@@ -143,14 +143,22 @@ def _look(scene: Scene) -> Ending | None:
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, _set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
     scene.source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=scene.door.as_of)
-    draft.note(data_checks=scene.source.findings)
-    if broken := _acting(scene.source.findings):
+    findings = _findings(scene.source, config, scene.door.as_of)
+    draft.note(data_checks=findings)
+    if broken := _acting(findings):
         return RunStatus.FAILED, _all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
     draft.note(evidence=evidence)
     live = f"champion {scene.champion.id[:12]}" if scene.champion else "no champion yet"
     draft.say(f"{live}; {len(scene.source.files):,} files, {evidence.rows:,} rows in the current window")
     return None
+
+
+def _findings(source: Source, config: Config, as_of: datetime) -> tuple[Check, ...]:
+    """Return what is known of the feed before any row is read: broken files, and how old the newest row is."""
+    span = source.span()
+    fresh = data.freshness(span.end if span else None, as_of, config.data)
+    return (*source.findings, *((fresh,) if fresh else ()))
 
 
 def _view(config: Config, scene: Scene, *, forced: bool) -> Look:
@@ -184,7 +192,7 @@ def _validate(scene: Scene) -> Ending | None:
     reference = scene.champion.profile if scene.champion else None
     facts = scene.source.facts(window, scene.source.features(), now=scene.door.clock(), profile=reference)
     checks = data.validate(facts, config.data, reference)
-    draft.note(data_checks=(*scene.source.findings, *checks))
+    draft.note(data_checks=checks)
     if broken := _acting(checks):
         return RunStatus.FAILED, _all_of(f"the data in {window} cannot be learned from", broken)
     read = _history(config, scene.source, window)
@@ -493,7 +501,8 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
     source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
     evidence = look(Look(config=config, source=source, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
     decision = trigger.decide(evidence, config.trigger)
-    broken = (*_acting(source.findings), *decision.incidents)
+    findings = _findings(source, config, as_of)
+    broken = (*_acting(findings), *decision.incidents)
     said = _all_of("data incident", broken) if broken else decision.reason
     return Preview(
         project=config.project.name,
@@ -503,7 +512,7 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
         sentence=said,
         evidence=evidence,
         trigger=decision,
-        data_checks=source.findings,
+        data_checks=findings,
     )
 
 

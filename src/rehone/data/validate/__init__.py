@@ -6,7 +6,10 @@ from rehone.config import Data
 from rehone.data.facts import DataFacts
 from rehone.data.validate import features, labels, times
 from rehone.data.validate.case import Case
+from rehone.data.validate.times import freshness
 from rehone.records import Check, Profile
+
+__all__ = ["freshness", "validate"]
 
 
 def validate(facts: DataFacts, policy: Data, champion: Profile | None) -> tuple[Check, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from rehone.config import Data
 from rehone.data.facts import CLOCK_TOLERANCE
 from rehone.data.schema import named
 from rehone.data.validate.case import ACT, OK, WARN, Case, at, counted, percent
@@ -64,20 +65,27 @@ def _event_times(case: Case) -> Iterator[Check]:
         )
 
 
-def _freshness(case: Case) -> Iterator[Check]:
-    limit, newest = case.policy.stale_after_days, case.facts.newest
+def freshness(newest: datetime | None, as_of: datetime, policy: Data) -> Check | None:
+    """Say whether the newest row is too old; `None` when there is nothing to say it by."""
+    limit = policy.stale_after_days
     if limit is None or newest is None:
-        return
-    age = (case.facts.as_of - newest) / timedelta(days=1)
+        return None
+    age = (as_of - newest) / timedelta(days=1)
     stale = age > limit
-    yield Check(
+    return Check(
         name="stale",
         status=ACT if stale else OK,
         value=age,
         limit=limit,
-        detail=f"the newest row ({at(newest)}) is {age:.1f} days older than {at(case.facts.as_of)}, may be at most {limit:g}",
-        remedy="look at why the feed stopped, or raise stale_after_days" if stale else "",
+        detail=f"the newest row ({at(newest)}) is {age:.1f} days older than {at(as_of)}, may be at most {limit:g}",
+        remedy="look at why the feed is stale, or raise stale_after_days" if stale else "",
     )
+
+
+def _freshness(case: Case) -> Iterator[Check]:
+    found = freshness(case.facts.newest, case.facts.as_of, case.policy)
+    if found is not None:
+        yield found
 
 
 def _missing_days(case: Case) -> Iterator[Check]:
