@@ -200,6 +200,13 @@ def test_noise_in_the_missing_bin_is_not_called_an_incident() -> None:
     assert compared(then, now).incident is None
 
 
+def test_no_bin_is_blamed_for_what_chance_may_have_done() -> None:
+    found, decision = golden("15_inf_cur1")
+    assert found.p_value == pytest.approx(0.0318, abs=1e-4)
+    assert found.incident is None
+    assert not decision.blocked
+
+
 def test_a_reference_that_was_all_missing_blames_values_that_were_never_seen() -> None:
     found = compared(np.full(300, np.nan), noise(300))
     assert found.incident is not None

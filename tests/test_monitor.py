@@ -81,6 +81,14 @@ def test_the_names_of_blocks_do_not_matter() -> None:
     assert measure(scores, labels, blocks=days) == measure(scores, labels, blocks=days * 1_000_000 - 5)
 
 
+def test_the_interval_over_two_days_is_students_with_one_degree_of_freedom() -> None:
+    scores, labels = np.repeat([0.9, 0.1, 0.9, 0.1], [6, 4, 8, 2]), np.ones(20)
+    cost = measure(scores, labels, blocks=np.repeat([1, 2], 10), level=0.6)[1]
+    assert cost is not None
+    assert cost.value == pytest.approx(3_000)
+    assert cost.high - cost.value == pytest.approx(1_000 * np.tan(0.3 * np.pi))
+
+
 def test_cost_is_never_below_zero() -> None:
     rng = np.random.default_rng(1)
     scores = np.where(np.arange(200) == 0, 0.1, 0.9)

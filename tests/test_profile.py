@@ -112,6 +112,13 @@ def test_categories_with_fewer_than_five_rows_and_a_hundredth_are_pooled() -> No
     assert (few.values, few.pooled_values) == (("a", "five"), ("four",))
 
 
+def test_one_of_hundreds_of_rare_values_that_is_common_by_luck_is_pooled_with_the_others() -> None:
+    rare = [f"c{i}" for i in range(330)] * 3
+    assert only(built(pl.Series([*rare, *["lucky"] * 10]), C)).values == ()
+    assert only(built(pl.Series([*rare, *["common"] * 20]), C)).values == ("common",)
+    assert only(built(pl.Series([*rare[:400], *["often"] * 590, *["ten"] * 10]), C)).values == ("often", "ten")
+
+
 def test_a_profile_remembers_few_rare_names_and_expects_the_rows_of_the_others_outside() -> None:
     values = [f"once{i}" for i in range(3_000)] + [f"twice{i}" for i in range(100)] * 2 + ["often"] * 1_000
     found = only(built(pl.Series(values), C))
@@ -310,6 +317,7 @@ def test_rows_are_counted_without_a_time_column() -> None:
         ("a day of the week", pl.Series([(START + timedelta(days=i // 50)).weekday() for i in range(5_000)]), False),
         ("an hour", pl.Series([i % 50 * 24 // 50 for i in range(5_000)]), False),
         ("a constant", pl.Series([3.0] * 5_000), False),
+        ("a ramp that once fell back from half its height", pl.Series(np.repeat([*range(30), *range(70)], 50)), False),
         ("a switch", pl.Series([0] * 2_500 + [1] * 2_500), False),
         ("noise", pl.Series(np.random.default_rng(1).normal(size=5_000)), False),
         ("a trend in noise", pl.Series(np.arange(5_000) / 1_000 + np.random.default_rng(1).normal(size=5_000)), False),
