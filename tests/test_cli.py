@@ -457,8 +457,8 @@ def test_a_run_that_a_bug_ended_asks_for_a_report() -> None:
     ]
 
 
-@pytest.mark.parametrize(("debug", "lines"), [(False, 1), (True, 5)])
-def test_a_log_event_is_one_line_unless_debugging(capsys: pytest.CaptureFixture[str], debug: bool, lines: int) -> None:
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_log_event_is_one_line_unless_debugging(capsys: pytest.CaptureFixture[str], debug: bool) -> None:
     endings.log_to_stderr(debug=debug)
     try:
         {}["x"]
@@ -469,7 +469,7 @@ def test_a_log_event_is_one_line_unless_debugging(capsys: pytest.CaptureFixture[
         logging.getLogger("rehone").setLevel(logging.NOTSET)
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"error: run ended unexpectedly (run {RUN})"
-    assert len(said) == lines
+    assert (said[-1] == "KeyError: 'x'", len(said) > 1) == (debug, debug)
 
 
 def test_the_story_of_a_run_names_every_stage_check_candidate_and_digest() -> None:
@@ -660,7 +660,7 @@ def test_the_age_of_a_replayed_project_is_counted_to_the_replayed_day() -> None:
         ),
         (
             {"deployment": _live(state=DeploymentState.TRIAL)},
-            "a trial is under way or was left behind: `rehone doctor -p x` resolves it once its deadline has passed",
+            "a trial is under way, or its run was killed: `rehone doctor -p x` ends it in that case",
         ),
         (
             {"last_run": _record(status=RunStatus.FAILED)},
@@ -715,7 +715,7 @@ def test_a_rollback_says_what_is_live_again() -> None:
     back = _live(generation=5, version=OLD, action=DeploymentAction.ROLLBACK, previous=NEW)
     assert rollback_lines(back, 80) == [
         "rolled back: version 1b2c3d4e5f60 is live again (generation 5; before:",
-        "8f3a91c2b7d0)",
+        "  8f3a91c2b7d0)",
     ]
     assert rollback_lines(replace(back, version=None, previous=None), 80) == [
         "rolled back: nothing is served now (generation 5)"
@@ -770,7 +770,7 @@ def bikes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _rehone("init", folder)
     _quick(folder)
     said = _process("run", "-p", folder, "--as-of", "2011-07-01")
-    stages = [line.split()[0] for line in said.splitlines() if not line.startswith((" ", "`"))]
+    stages = [line.split()[0].strip(":") for line in said.splitlines() if not line.startswith((" ", "`"))]
     assert stages == ["look", "decide", "validate", "train", "judge", "publish", "deploy", "deployed"]
     assert "\x1b" not in said
     assert [line for line in said.splitlines() if len(line) > 80 and "rehone show" not in line] == []

@@ -65,14 +65,14 @@ def stage_lines(stage: str, sentence: str, width: int) -> list[str]:
 @contextlib.contextmanager
 def _bar(stream: TextIO) -> Iterator[Callable[[Event], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(file=stream, markup=False, highlight=False, emoji=False)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[stage]}", markup=False),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
     )
@@ -97,10 +97,15 @@ class _Bar:
             return
         if event.kind is EventKind.STARTED or self._task is None:
             self._drop()
-            self._task = self._progress.add_task("", total=None, stage=event.stage)
+            self._task = self._progress.add_task("", total=None, stage=event.stage, count="")
         if event.kind is EventKind.PROGRESS:
+            of = f" of {event.total}" if event.total else ""
             self._progress.update(
-                self._task, completed=event.done, total=event.total or None, description=event.sentence[:30]
+                self._task,
+                completed=event.done,
+                total=event.total or None,
+                count=f"{event.done}{of}",
+                description=event.sentence[:30],
             )
 
     def _drop(self) -> None:

@@ -40,7 +40,7 @@ def run_ending(record: RunRecord, project: str, *, quiet: bool, width: int) -> l
     ending = ending_of(record)
     said = bool(record.stages) and record.stages[-1].sentence == record.sentence
     if quiet or not said:
-        lines = wrapped(f"{ending}: {record.sentence}" if record.sentence else ending, width)
+        lines = wrapped(record.sentence, width, indent=2, first=f"{ending}: ") if record.sentence else [ending]
     else:
         lines = [ending]
     lines[0] = click.style(ending, fg=_colour(record), bold=True) + lines[0][len(ending) :]
@@ -92,7 +92,7 @@ def _as_of(record: RunRecord) -> str:
 def preview_lines(preview: Preview, width: int) -> list[str]:
     """Say what a run would do and every check behind it."""
     answer = "would retrain" if preview.would_train else "would not retrain"
-    lines = wrapped(f"{answer}: {preview.sentence}", width)
+    lines = wrapped(preview.sentence, width, indent=2, first=f"{answer}: ")
     lines[0] = click.style(answer, bold=True) + lines[0][len(answer) :]
     lines += fact("as of", moment(preview.as_of), width)
     lines += fact("champion", preview.champion[:12] if preview.champion else "none", width)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rehone.cli.show import COLOURS, ending_of, option
-from rehone.cli.text import check_lines, fact, moment, table, wrapped
+from rehone.cli.text import check_lines, clipped, fact, moment, table, wrapped
 from rehone.codec import plain
 from rehone.records import (
     Check,
@@ -89,7 +89,9 @@ def _last_run(found: ProjectStatus, width: int) -> list[str]:
     if last is None:
         return fact("last run", "none yet", width)
     replayed = f", as of {moment(last.as_of)}" if abs(last.started_at - last.as_of) > timedelta(hours=1) else ""
-    lines = fact("last run", f"{ending_of(last)} on {moment(last.started_at)}{replayed}: {last.sentence}", width)
+    lines = fact(
+        "last run", f"{ending_of(last)} on {moment(last.started_at)}{replayed}: {clipped(last.sentence, 200)}", width
+    )
     lines += fact("", last.run_id, width)
     counted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sorted(found.runs.items()))
     return lines + (fact("runs", counted, width) if counted else [])
@@ -102,9 +104,7 @@ def next_step(found: ProjectStatus, project: str) -> str:
     if any(check.status is CheckStatus.ACT for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
     if live is not None and live.state is DeploymentState.TRIAL:
-        return (
-            f"a trial is under way or was left behind: `rehone doctor{where}` resolves it once its deadline has passed"
-        )
+        return f"a trial is under way, or its run was killed: `rehone doctor{where}` ends it in that case"
     if last is not None and last.status is RunStatus.FAILED:
         return f"the last run failed: `rehone show {last.run_id}{where}` says why"
     if live is None or live.version is None:
@@ -159,7 +159,7 @@ def rollback_lines(deployment: Deployment, width: int) -> list[str]:
     """Say what a rollback put back."""
     served = f"version {deployment.version[:12]} is live again" if deployment.version else "nothing is served now"
     before = f"; before: {deployment.previous[:12]}" if deployment.previous else ""
-    return wrapped(f"rolled back: {served} (generation {deployment.generation}{before})", width)
+    return wrapped(f"{served} (generation {deployment.generation}{before})", width, indent=2, first="rolled back: ")
 
 
 def doctor_lines(checks: tuple[Check, ...], width: int) -> list[str]:

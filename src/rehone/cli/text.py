@@ -90,7 +90,7 @@ def check_lines(check: Check, width: int) -> list[str]:
     head = wrapped(f"{check.label}{_facts(check)}", width, indent=11, first="  ")
     styled = click.style(status.ljust(7), fg=COLOURS[check.status])
     lines = [f"  {styled}{GAP}{head[0].strip()}", *head[1:]]
-    if check.status is not CheckStatus.OK or not _facts(check):
+    if check.status is not CheckStatus.OK or check.value is None:
         said = check.sentence
         if said != check.label:
             lines += wrapped(said, width, indent=11)
