@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import binomtest
+from scipy.stats import t as student_t
 
 from rehone import compare
 
@@ -101,6 +102,19 @@ def test_leaving_out_a_block_is_exact(rows: tuple[np.ndarray, np.ndarray, np.nda
     without = np.array([_brute_force(y[k], b[k]) - _brute_force(y[k], a[k]) for k in kept])
     d = len(kept)
     assert found.se == pytest.approx(math.sqrt((d - 1) / d * np.square(without - without.mean()).sum()), abs=1e-12)
+
+
+def test_bounds_between_blocks_take_students_t_with_one_degree_less_than_blocks_that_have_positives() -> None:
+    rng = np.random.default_rng(5)
+    y, blocks = np.tile([1, 1, 0, 0, 0, 0], 6), np.repeat(np.arange(6), 6)
+    y[blocks == 5] = 0
+    a, b = rng.normal(size=(2, y.size))
+    found = compare.delong_blocks(y, a, b, blocks)
+    assert (found.blocks, found.df) == (5, 4)
+    assert found.se is not None
+    assert found.upper(0.95) - found.delta == pytest.approx(2.1318467863 * found.se, rel=1e-9)
+    assert found.p_non_inferior(0.1) == pytest.approx(student_t.sf((found.delta + 0.1) / found.se, 4), abs=1e-12)
+    assert found.p_two_sided == pytest.approx(2 * student_t.sf(abs(found.delta) / found.se, 4), abs=1e-12)
 
 
 def test_a_mean_difference_of_single_rows_is_the_paired_t() -> None:

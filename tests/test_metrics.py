@@ -73,5 +73,7 @@ def test_constant_scores_have_a_roc_auc_of_one_half() -> None:
 
 
 def test_scores_that_are_no_probabilities_have_no_brier_score() -> None:
-    assert metrics.brier([0, 1], [-3.0, 1e200]) is None
+    assert metrics.brier([0, 1], [-0.001, 0.5]) is None
+    assert metrics.brier([0, 1], [0.5, 1e200]) is None
+    assert metrics.brier([0, 1], [0.0, 1.0]) == 0
     assert metrics.measure([0, 1], [-3.0, 1e200], 0.5, costs=(1, 10)).roc_auc == 1.0

@@ -135,7 +135,7 @@ def delong_blocks(labels: ArrayLike, champion: ArrayLike, challenger: ArrayLike,
     informative = _informative(y, codes)
     return Paired(
         delta=challenger_auc - champion_auc,
-        se=_jackknife_se(challenger_without - champion_without, informative),
+        se=_jackknife_se(challenger_without - champion_without),
         champion=champion_auc,
         challenger=challenger_auc,
         n=y.size,
@@ -168,7 +168,7 @@ def block_difference(champion: ArrayLike, challenger: ArrayLike, blocks: ArrayLi
         without = (difference.sum() - sums) / (first.size - counts)
     return Paired(
         delta=float(difference.mean()),
-        se=_jackknife_se(without, known),
+        se=_jackknife_se(without),
         champion=float(first.mean()),
         challenger=float(second.mean()),
         n=first.size,
@@ -292,9 +292,9 @@ def _informative(y: NDArray[np.bool_], codes: Ints) -> int:
     return min(np.unique(codes[y]).size, np.unique(codes[~y]).size)
 
 
-def _jackknife_se(without: Floats, informative: int) -> float | None:
-    """Return the delete-one-block standard error; `None` if a block cannot be done without."""
-    if informative < 2 or not np.isfinite(without).all():
+def _jackknife_se(without: Floats) -> float | None:
+    """Return the delete-one-block standard error; `None` if a block, or the only one, cannot be done without."""
+    if not np.isfinite(without).all():
         return None
     d = without.size
     return math.sqrt((d - 1) / d * float(np.square(without - without.mean()).sum()))
