@@ -355,7 +355,10 @@ class PowerCutDisk(DyingDisk):
         before = target.readlink() if target.is_symlink() else None
 
         def undo() -> None:
-            os.rename(target.name, source.name, src_dir_fd=there, dst_dir_fd=here)
+            try:
+                os.rename(target.name, source.name, src_dir_fd=there, dst_dir_fd=here)
+            except FileNotFoundError:  # the folder that it came from is gone
+                _vanish(there, target.name)
             if before is not None:
                 os.symlink(before, target.name, dir_fd=there)
 
@@ -380,4 +383,5 @@ def _vanish(folder: int, leaf: str) -> None:
     try:
         os.unlink(leaf, dir_fd=folder)
     except IsADirectoryError:
+        os.chmod(leaf, 0o700, dir_fd=folder)
         shutil.rmtree(leaf, dir_fd=folder)
