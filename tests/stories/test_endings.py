@@ -261,20 +261,28 @@ def test_no_candidate_that_can_be_fitted_fails(project: Project) -> None:
 
 def test_a_bug_is_recorded_with_its_traceback(live: Project) -> None:
     """An exception that nobody planned ends the run as failed, on disk, and leaves production alone."""
-
-    def explode(event: Event) -> None:
-        if event.stage == "train":
-            raise ValueError("nobody planned this")
-
     head = store(live).head()
     live.feed(70, 100)
-    record = run_pipeline(live.root, as_of=START + timedelta(days=100), force=True, listen=explode)
+    live.configure(train={"candidates": [{"class": "fickle.Fickle"}]}, deploy={"trusted_types": ["fickle.Fickle"]})
+    record = live.run(100, force=True)
     assert record.status is RunStatus.FAILED
     assert record.problem is not None
-    assert record.problem.type == "ValueError"
-    assert "explode" in (record.problem.traceback or "")
+    assert record.problem.type == "ZeroDivisionError"
+    assert "fickle.py" in (record.problem.traceback or "")
+    assert record.winner is not None
     assert on_disk(live, record) == record
     assert store(live).head() == head
+
+
+def test_a_listener_that_fails_changes_nothing(project: Project) -> None:
+    """A terminal that is gone in the middle of a run does not end it."""
+
+    def gone(event: Event) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    project.feed(0, 70)
+    record = run_pipeline(project.root, as_of=START + timedelta(days=70), listen=gone)
+    assert record.status is RunStatus.DEPLOYED
 
 
 def test_an_interrupt_is_recorded_and_goes_on_up(live: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 from rehone.errors import RehoneError
 from rehone.records import Event, EventKind, Problem, RunRecord, RunStatus, Stage
 from rehone.runlog import RunLog
+
+log = logging.getLogger(__name__)
 
 Listen = Callable[[Event], None]
 
@@ -40,13 +43,13 @@ class Draft:
 
     def progress(self, stage: str, done: int, total: int, what: str) -> None:
         """Tell whoever listens how far a long stage has come."""
-        self._listen(Event(kind=EventKind.PROGRESS, stage=stage, sentence=what, done=done, total=total))
+        self._tell(Event(kind=EventKind.PROGRESS, stage=stage, sentence=what, done=done, total=total))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Run one stage: time it, keep its sentence, write the record whatever happens in it."""
         self._said, started = "", self._clock()
-        self._listen(Event(kind=EventKind.STARTED, stage=name))
+        self._tell(Event(kind=EventKind.STARTED, stage=name))
         try:
             yield
         except BaseException as error:
@@ -56,7 +59,13 @@ class Draft:
             seconds = max(0.0, (self._clock() - started).total_seconds())
             self.note(stages=(*self.record.stages, Stage(name=name, sentence=self._said, seconds=round(seconds, 6))))
             self._runlog.note(self.record)
-            self._listen(Event(kind=EventKind.FINISHED, stage=name, sentence=self._said))
+            self._tell(Event(kind=EventKind.FINISHED, stage=name, sentence=self._said))
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._listen(event)
+        except Exception:  # a listener, such as a closed terminal, may not undo a deployment
+            log.warning("a listener failed", exc_info=True, extra={"run_id": self.record.run_id})
 
     def end(self, status: RunStatus, sentence: str) -> RunRecord:
         """Close the record with an ending and the sentence that says why."""
