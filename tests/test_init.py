@@ -192,6 +192,22 @@ def test_a_truncated_file_is_noted_and_left_out(tmp_path: Path) -> None:
     assert said.rows == (DAYS - 1) * PER_DAY
 
 
+def test_a_file_whose_rows_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("event_time,label\n2026-01-01,0\n2026-01-02\n2026-01-03,1,2,3\n")
+    with pytest.raises(RehoneError) as caught:
+        door.init(tmp_path, Wishes())
+    assert str(caught.value).startswith(
+        "a.csv cannot be read as csv (63 bytes; found more fields than defined in 'Schema')"
+    )
+
+
+def test_files_without_rows_are_refused(tmp_path: Path) -> None:
+    _stream().clear().write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(RehoneError) as caught:
+        door.init(tmp_path, Wishes())
+    assert str(caught.value) == "1 file of a.parquet with 0 rows in all, need at least 1: add data"
+
+
 def test_files_with_other_columns_are_noted_and_left_out(tmp_path: Path) -> None:
     _by_day(_stream(), tmp_path / "data")
     pl.DataFrame({"code": ["FR"], "name": ["France"]}).write_parquet(tmp_path / "data" / "countries.parquet")

@@ -104,11 +104,27 @@ def _usable(columns: Mapping[str, pl.DataType], files: Sequence[FileInfo]) -> di
 
 
 def sample(found: Found) -> pl.DataFrame:
-    """Draw about `SAMPLE_ROWS` rows spread evenly over the files, with the day in the file's name."""
+    """Draw about `SAMPLE_ROWS` rows spread evenly over the files, with the day in the file's name.
+
+    Raises:
+        DataError: rows of a file cannot be read; every such file of the sample is named.
+    """
     picked = _spread(found.files)
     total = sum(frame.item() for frame in pl.collect_all([file.scan().select(pl.len()) for file in picked]))
     share = SAMPLE_ROWS / max(total, 1)
-    return pl.concat([_thinned(_read(file, found), share) for file in picked]).collect()
+    try:
+        return pl.concat([_thinned(_read(file, found), share) for file in picked]).collect()
+    except listing.READ_ERRORS as error:
+        raise DataError("\n".join(_broken(picked, found)) or f"{found.source} cannot be read: {error}") from None
+
+
+def _broken(files: Sequence[FileInfo], found: Found) -> Iterator[str]:
+    """Say which files have a good footer or header and rows that cannot be read."""
+    for file in files:
+        try:
+            _read(file, found).collect()
+        except listing.READ_ERRORS as error:
+            yield listing.unreadable(file, error).sentence
 
 
 def _spread(files: tuple[FileInfo, ...]) -> list[FileInfo]:

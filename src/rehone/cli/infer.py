@@ -79,7 +79,9 @@ def infer(found: Found, *, label: str | None, time: str | None, ask: Ask | None)
     """
     rows = sample(found)
     if not rows.height:
-        raise RehoneError(f"the {len(found.files)} files of {found.source} hold 0 rows, need at least 1: add data")
+        raise RehoneError(
+            f"{_count(len(found.files), 'file')} of {found.source} with 0 rows in all, need at least 1: add data"
+        )
     said = Inferred(found=found, notes=list(found.notes))
     said.set("data.source", found.source, f"{_count(len(found.files), 'file')} found here")
     said.time, why = _time(rows, found, time, ask)
