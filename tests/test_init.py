@@ -197,7 +197,7 @@ def test_a_file_whose_rows_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(RehoneError) as caught:
         door.init(tmp_path, Wishes())
     assert str(caught.value).startswith(
-        "a.csv cannot be read as csv (63 bytes; found more fields than defined in 'Schema')"
+        "a.csv cannot be read as csv (58 bytes; found more fields than defined in 'Schema')"
     )
 
 
