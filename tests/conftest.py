@@ -43,7 +43,6 @@ folds = 3
 [gate]
 min_roc_auc = 0.7
 min_recall = 0.5
-resamples = 200
 """
 
 

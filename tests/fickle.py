@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 
 
-class Fickle(LogisticRegression):  # type: ignore[misc]
+class Fickle(DecisionTreeClassifier):  # type: ignore[misc]
     """Cross-validates well, then divides by zero on the holdout."""
 
     def predict_proba(self, X: Any) -> Any:

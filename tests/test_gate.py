@@ -66,7 +66,7 @@ def _judge(
     champion: gate.Scored | gate.Unreadable | None,
     policy: Gate = OPEN,
 ) -> Verdict:
-    return gate.judge(holdout, challenger, champion, policy, costs=COSTS, seed=1)
+    return gate.judge(holdout, challenger, champion, policy, costs=COSTS)
 
 
 def _check(verdict: Verdict, label: str) -> Check:
@@ -172,10 +172,10 @@ def test_training_sets_that_were_not_measured_are_unknown_and_do_not_stop_the_ve
 def test_a_champion_that_cannot_be_read_fails_closed_and_is_no_first_deployment() -> None:
     holdout, challenger, _ = _usual()
     verdict = _judge(holdout, challenger, gate.Unreadable("3f2a", "model.skops does not match its digest"))
-    assert (verdict.outcome, verdict.lacks_rows) == (Outcome.FAIL, False)
+    assert (verdict.outcome, verdict.lacks_rows) == (Outcome.INVALID, False)
     assert verdict.reason == (
         "the champion 3f2a cannot be read (model.skops does not match its digest), so nothing may replace it unjudged: "
-        "restore the version's files, or roll back to a version that can be read"
+        "put right what it lacks, or roll back to a version that can be read, or to none"
     )
 
 

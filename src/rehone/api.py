@@ -7,6 +7,7 @@
     champion = load("path/to/project")
     champion.predict_proba(frame)
 
+What training needs is imported only where it is used: a rollback works when it is broken.
 Only the doors (this module and the command line) read the clock, the user and git.
 """
 
@@ -21,15 +22,18 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rehone import artifact, deploy, pipeline
-from rehone.artifact import Predictor
+from rehone import deploy
 from rehone.config import CONFIG_NAME, Config, load_config
 from rehone.errors import NotFound, RehoneError
 from rehone.records import Check, CheckStatus, Deployment, Event, ModelVersion, Preview, ProjectStatus, RunRecord
 from rehone.runlog import RunLog
 from rehone.store import Store
+
+if TYPE_CHECKING:
+    from rehone.artifact import Predictor
 
 Where = str | Path | Config
 When = date | datetime | str | None
@@ -50,6 +54,8 @@ def run_pipeline(
         ConfigError: the project's configuration cannot be used.
         StoreError: the run's own record cannot be written.
     """
+    from rehone import pipeline
+
     config = _config(project)
     door = pipeline.Door(
         as_of=moment(as_of, config),
@@ -67,6 +73,8 @@ def run_pipeline(
 
 def check(project: Where = ".", *, as_of: When = None) -> Preview:
     """Say whether a run would retrain on that day, and why; change nothing."""
+    from rehone import pipeline
+
     config = _config(project)
     return pipeline.preview(config, as_of=moment(as_of, config))
 
@@ -82,6 +90,8 @@ def load(project: Where = ".", version: str | None = None) -> Predictor:
         NotFound: nothing is live, or there is no such version.
         Corrupt: a file does not match its digest, or preprocessor and model do not belong together.
     """
+    from rehone import artifact
+
     store, config = _store(project)
     if version is None:
         head = store.head()

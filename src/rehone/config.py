@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rehone.errors import ConfigError
 
 CONFIG_NAME = "rehone.toml"
+OFF = "off"
 ACCEPT_SELECTION = "label is not null, and I accept that this selects on the outcome"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,8 +25,21 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
+def _may_be_off(section: type[BaseModel], key: str) -> bool:
+    field = section.model_fields[key]
+    return field.default is not None and type(None) in get_args(field.annotation)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched_off(cls, value: Any) -> Any:
+        """Take "off" for `None`, which TOML cannot write, where a key may be without a value."""
+        if not isinstance(value, dict):
+            return value
+        return {k: None if v == OFF and k in cls.model_fields and _may_be_off(cls, k) else v for k, v in value.items()}
 
 
 class Project(_Section):
@@ -76,7 +90,7 @@ class Data(_Section):
         None, description="unique id of a row; used to find the same row on both sides of a split"
     )
     entity_column: str | None = Field(
-        None, description="customer, card, machine: rows of one entity are not independent, the gate resamples by it"
+        None, description="customer, card, machine: rows of one entity are not independent, the gate compares by it"
     )
     score_column: str | None = Field(
         None,
@@ -100,7 +114,9 @@ class Data(_Section):
     max_null_jump: Share = Field(
         0.30, description="rise of a feature's share of nulls over the champion's that is a data incident"
     )
-    stale_after_days: float | None = Field(3, gt=0, description="age of the newest row at which the feed is stale")
+    stale_after_days: float | None = Field(
+        3, gt=0, description='age of the newest row at which the feed is stale; "off" for never'
+    )
     max_missing_days: int | None = Field(
         None,
         ge=0,
@@ -152,12 +168,14 @@ class Trigger(_Section):
         0.20, description="Kolmogorov-Smirnov distance of scores from which drift acts, if it is also significant"
     )
     min_recall: Share | None = Field(
-        0.60, description="recall at the champion's threshold below which performance acts"
+        0.60, description='recall at the champion\'s threshold below which performance acts; "off" for never'
     )
     max_cost_per_1000: float | None = Field(
         None, ge=0, description="cost of decisions per 1,000 matured rows above which performance acts"
     )
-    max_age_days: float | None = Field(30, gt=0, description="age of the champion above which age acts")
+    max_age_days: float | None = Field(
+        30, gt=0, description='age of the champion above which age acts; "off" for never'
+    )
     false_alarms_per_year: Positive = Field(
         1, description="drift alarms a year that you accept when nothing has drifted"
     )
@@ -187,7 +205,7 @@ class Trigger(_Section):
         2, ge=1, description="each challenger rejected in a row multiplies the cooldown by this, up to max_age_days"
     )
     max_trainings_per_30_days: int | None = Field(
-        10, ge=1, description="trainings in 30 days above which only force acts"
+        10, ge=1, description='trainings in 30 days above which only force acts; "off" for never'
     )
 
     @model_validator(mode="after")
@@ -291,9 +309,8 @@ class Gate(_Section):
     strict: bool = Field(False, description="hold when the comparison is inconclusive, even if the challenger is ahead")
     blocks: Literal["auto", "day", "entity", "none"] = Field(
         "auto",
-        description='unit of resampling: "auto" takes the entity column if there is one, else the day; "none" treats rows as independent',
+        description='unit of comparison: "auto" takes the entity column if there is one, else the day; "none" treats rows as independent',
     )
-    resamples: int = Field(2000, ge=200, description="block bootstrap resamples")
     max_relative_loss: Share | None = Field(
         None,
         description="the classic rule, in addition: a relative loss of ROC-AUC or recall above this fails, as a point estimate",
@@ -394,7 +411,9 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             str(file),
-            [f"cannot be read ({error}): run `rehone init` in the project's folder, or name the project with --project"],
+            [
+                f"cannot be read ({error}): run `rehone init` in the project's folder, or name the project with --project"
+            ],
         ) from None
     return parse_config(text, source=str(file), root=file.parent)
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rehone.columns import as_text
 from rehone.errors import ContractError
 from rehone.records import Contract, Feature, FeatureKind
 
@@ -123,26 +124,16 @@ def _kind(dtype: pl.DataType, *, listed: bool) -> FeatureKind | None:
 
 
 def _categories(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
-    values = frame.lazy().select(value=_text(name, frame.schema[name])).drop_nulls()
+    values = frame.lazy().select(value=as_text(name, frame.schema[name])).drop_nulls()
     counted = values.group_by("value").len().sort(["len", "value"], descending=[True, False]).head(MAX_CATEGORIES)
     return tuple(sorted(counted.collect().get_column("value").to_list()))
-
-
-def _text(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Write a category as text; 3 and 3.0 are one category, NaN and infinity are null."""
-    column = pl.col(name)
-    if not dtype.is_float():
-        return column.cast(pl.String)
-    whole = (column == column.floor()) & (column.abs() < 2.0**53)
-    text = pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
-    return pl.when(column.is_finite()).then(text)
 
 
 def _number(feature: Feature, dtype: pl.DataType) -> pl.Expr:
     name = feature.name
     if feature.kind is FeatureKind.CATEGORICAL:
         known = list(feature.categories)
-        text = _text(name, dtype)
+        text = as_text(name, dtype)
         codes = [float(code) for code in range(len(known))]
         code = text.replace_strict(known, codes, default=float(len(known)), return_dtype=pl.Float64)
         return pl.when(text.is_not_null()).then(code).alias(name)
@@ -290,7 +281,7 @@ def _float_text(value: float) -> str | None:
     if not math.isfinite(value):
         return None
     one = pl.DataFrame({"x": [value]})
-    text: str = one.select(_text("x", one.schema["x"])).item()
+    text: str = one.select(as_text("x", one.schema["x"])).item()
     return text
 
 

@@ -28,7 +28,6 @@ def judge(
     policy: Gate,
     *,
     costs: tuple[float, float],
-    seed: int = 0,  # noqa: ARG001 - part of the contract for rules that resample; today's bounds are exact
 ) -> Verdict:
     """Say whether a challenger may replace the champion; every check is in the verdict.
 
@@ -42,11 +41,10 @@ def judge(
         champion: the version that is live; `None` only when none was ever deployed.
         policy: the `[gate]` section.
         costs: of acting on a negative, and of missing a positive.
-        seed: of resampling; today's bounds need none.
     """
     legality = examine(holdout, challenger, champion, policy)
     if isinstance(champion, Unreadable):
-        return Verdict(outcome=Outcome.FAIL, reason=_all_said(legality.broken), checks=legality.checks)
+        return Verdict(outcome=Outcome.INVALID, reason=_all_said(legality.broken), checks=legality.checks)
     if legality.broken or legality.keep is None:
         return _invalid(legality)
     case = _case(holdout, legality.keep, (challenger, champion), policy, costs)

@@ -61,10 +61,8 @@ def _identities(challenger: Scored, champion: Scored | Unreadable | None) -> Ite
             name="champion_readable",
             status=CheckStatus.ACT,
             subject=champion.version,
-            detail=f"the champion {champion.version or ''} cannot be read ({champion.why}), so nothing may replace it unjudged".replace(
-                "  ", " "
-            ),
-            remedy="restore the version's files, or roll back to a version that can be read",
+            detail=f"the champion {champion.version} cannot be read ({champion.why}), so nothing may replace it unjudged",
+            remedy="put right what it lacks, or roll back to a version that can be read, or to none",
         )
         return
     if challenger.version is not None and challenger.version == champion.version:

@@ -137,7 +137,7 @@ def _performance(view: Look, champion: Champion, evidence: Evidence) -> Evidence
     if champion.version is None or champion.predictor is None:
         return evidence
     reach = timedelta(days=config.trigger.performance_days + config.data.label_delay_days)
-    start = max(champion.version.manifest.train_end, view.as_of - reach)
+    start = max(champion.version.manifest.train_end + timedelta(microseconds=1), view.as_of - reach)
     if start >= view.as_of:
         return replace(evidence, performance_unknown="no row is newer than the champion's training data")
     window = Window(start, view.as_of)

@@ -211,7 +211,7 @@ def _validate(scene: Scene) -> Ending | None:
     draft.say(
         f"{scene.split.train_rows:,} rows to learn from, {scene.split.holdout_rows:,} held out "
         f"({scene.split.holdout_positives:,} positives) from {_day(scene.split.holdout.start)} on"
-        + (f"; {warned} warnings" if warned else "")
+        + (f"; {warned} warning{'s' if warned > 1 else ''}" if warned else "")
     )
     return None
 
@@ -256,6 +256,7 @@ def _train(scene: Scene) -> Ending | None:
     draft.say(
         f"{winner.name} on {winner.window} rows leads {len(scene.search.candidates)} candidates: "
         f"cross-validated ROC-AUC {winner.cv_roc_auc_mean:.4f} ± {winner.cv_roc_auc_std:.4f}"
+        + "".join(f"; {note}" for note in scene.search.notes)
     )
     return None
 
@@ -275,7 +276,6 @@ def _judge(scene: Scene) -> Ending | None:
         _scored_champion(scene.champion, held),
         config.gate,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
-        seed=config.project.seed,
     )
     scene.draft.note(verdict=scene.verdict)
     scene.draft.say(scene.verdict.reason)
@@ -294,22 +294,27 @@ def _ending_of(verdict: Verdict) -> Ending | None:
 
 def _holdout(scene: Scene, held: pl.DataFrame) -> gate.Holdout:
     config = scene.config
-    entity = config.data.entity_column
-    by_entity = config.gate.blocks == "entity" or (config.gate.blocks == "auto" and entity is not None)
-    blocks = held[entity].rank("dense").fill_null(0).to_numpy() if by_entity and entity else days_of(held)
     learn = scene.rows.filter(pl.col("__time__") < scene.split.holdout.start)
     contract = scene.search.predictor.contract
-    trained_on = _marks(scene, learn, contract)
+    blocks, kind = _blocks(config, held)
     return gate.Holdout(
         labels=held[config.data.label].cast(pl.Int8).to_numpy(),
         times=held["__time__"].dt.replace_time_zone(None).to_numpy(),
         mature=np.ones(held.height, dtype=bool),
-        blocks=None if config.gate.blocks == "none" else blocks,
-        block_kind="entity" if by_entity else "day",
-        in_challenger_training=_seen(_marks(scene, held, contract), trained_on),
+        blocks=blocks,
+        block_kind=kind,
+        in_challenger_training=_seen(_marks(scene, held, contract), _marks(scene, learn, contract)),
         in_champion_training=_seen_by_champion(scene, held),
         prior_uses=_prior_uses(scene),
     )
+
+
+def _blocks(config: Config, held: pl.DataFrame) -> tuple[np.ndarray | None, str]:
+    """Number the entity or the day of each row; the gate refuses "entity" where there is none."""
+    entity = config.data.entity_column
+    if entity is not None and config.gate.blocks in ("auto", "entity"):
+        return held[entity].rank("dense").fill_null(0).to_numpy(), "entity"
+    return days_of(held), "day"
 
 
 def _marks(scene: Scene, rows: pl.DataFrame, contract: Contract) -> np.ndarray:

@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import pdtrc
 
-from rehone.profile.reading import as_number, as_text, readable
+from rehone.columns import as_text
+from rehone.profile.reading import as_number, readable
 from rehone.records import Feature, FeatureKind, FeatureProfile
 
 BINS = 10

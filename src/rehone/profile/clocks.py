@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rehone.columns import as_text
 from rehone.profile.counting import TIME
-from rehone.profile.reading import as_number, as_text, is_clock, readable
+from rehone.profile.reading import as_number, is_clock, readable
 from rehone.records import Contract, Feature, FeatureKind
 
 _SAMPLE = 5_000

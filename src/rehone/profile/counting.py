@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rehone.profile.reading import as_number, as_text, readable
+from rehone.columns import as_text
+from rehone.profile.reading import as_number, readable
 from rehone.records import Counts, FeatureKind, FeatureProfile, Profile, ScoreProfile
 
 TIME = "__time__"

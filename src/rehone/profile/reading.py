@@ -30,11 +30,3 @@ def as_number(name: str, dtype: pl.DataType) -> pl.Expr:
     elif dtype in (pl.Categorical, pl.Enum):
         column = column.cast(pl.String)
     return column.cast(pl.Float64, strict=False)
-
-
-def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Return the column as text; NaN becomes null."""
-    column = pl.col(name)
-    if dtype.is_float():
-        column = column.fill_nan(None)
-    return column if dtype == pl.String else column.cast(pl.String)
