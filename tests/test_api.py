@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project, world
 
 import rehone
+from conftest import Project, world
 from rehone import api, load
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError

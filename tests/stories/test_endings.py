@@ -197,11 +197,14 @@ def test_a_first_deployment_that_fails_leaves_nothing_live(project: Project) -> 
     assert head.version is None
 
 
-def test_a_required_service_that_is_not_there_means_rollback(project: Project) -> None:
+def test_a_required_service_that_is_not_there_fails_before_anything_goes_live(project: Project) -> None:
     """`service = "required"` without any live replica never counts as a success."""
     project.configure(deploy={"service": "required", "trial_seconds": 1.0})
     project.feed(0, 70)
-    assert project.run(70).status is RunStatus.ROLLED_BACK
+    record = project.run(70)
+    assert record.status is RunStatus.FAILED
+    assert "required" in record.sentence
+    assert store(project).head() is None
 
 
 def test_too_few_rows_fail_with_value_limit_and_remedy(project: Project) -> None:

@@ -462,7 +462,7 @@ def _promote(scene: Scene) -> Ending:
     healed = scene.draft.record.deployment_checks
     scene.draft.note(deployment=promotion.deployment, deployment_checks=(*healed, *promotion.checks))
     if not promotion.confirmed:
-        return RunStatus.ROLLED_BACK, promotion.sentence
+        return (RunStatus.ROLLED_BACK if promotion.trial else RunStatus.FAILED), promotion.sentence
     _clean_up(scene)
     return RunStatus.DEPLOYED, f"{promotion.sentence} ({scene.verdict.reason})"
 

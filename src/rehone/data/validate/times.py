@@ -78,7 +78,7 @@ def freshness(newest: datetime | None, as_of: datetime, policy: Data) -> Check |
         value=age,
         limit=limit,
         detail=f"the newest row ({at(newest)}) is {age:.1f} days older than {at(as_of)}, may be at most {limit:g}",
-        remedy="look at why the feed is stale, or raise stale_after_days" if stale else "",
+        remedy="look at why the feed stopped, or raise stale_after_days" if stale else "",
     )
 
 
