@@ -224,7 +224,10 @@ def test_a_missing_label(data: Path) -> None:
 
 def test_a_label_that_some_files_lack_is_missing_in_their_matured_rows(data: Path) -> None:
     change(data, range(9, 11), lambda frame: frame.drop("label"))
-    assert judged(data)["label_nulls"].detail == "200 matured rows have no label, of 1,000; 0 are allowed"
+    assert judged(data)["label_nulls"].detail == (
+        "200 matured rows have no label, of 1,000; 0 are allowed; there is no column 'label' in data/2026-08-09.parquet, "
+        "data/2026-08-10.parquet"
+    )
     assert judged(data, label_delay_days=2.5, min_rows=100) == {}
 
 

@@ -212,7 +212,7 @@ class RunLog:
         except OSError as error:
             raise StoreError(
                 f"the record of run {record.run_id} ({len(data):,} bytes) cannot be written to {path}: {error.strerror}: "
-                "make room or give write permission; production is untouched"
+                "make room or give write permission; `rehone status` shows what is live"
             ) from error
         return data
 
@@ -227,13 +227,19 @@ class RunLog:
 
     @contextlib.contextmanager
     def _ledger_lock(self) -> Iterator[None]:
-        self._disk.make_folder(self.root)
-        handle = os.open(self.root / ".ledger.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            self._disk.make_folder(self.root)
+            handle = os.open(self.root / ".ledger.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise StoreError(
+                f"the ledger {self.root / LEDGER} cannot be written ({error.strerror}): make room or give write "
+                "permission, the next run adds the lines that are missing; `rehone status` shows what is live"
+            ) from error
 
 
 def _chain(line: Line, before: str) -> str:

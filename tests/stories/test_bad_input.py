@@ -20,9 +20,10 @@ import polars as pl
 import pytest
 
 from conftest import START, Project, world
-from rehone import load
+from rehone import api, load
 from rehone.cli.endings import of_run
 from rehone.disk import Disk
+from rehone.errors import StoreError
 from rehone.records import Check, CheckStatus, Outcome, RunRecord, RunStatus
 from rehone.runlog import RunLog
 from rehone.store import Store
@@ -186,6 +187,20 @@ def test_days_of_another_schema(live: Project) -> None:
         ) in sentence
 
 
+def test_all_days_of_another_schema(live: Project) -> None:
+    """No file has what the champion reads: every column is named at once, and the likely new name."""
+    change(live, 0, 100, other_schema)
+    with untouched(live.root):
+        preview = api.check(live.root, as_of=START + timedelta(days=TODAY))
+    said = (
+        "data incident: feature 'amount' is in no file, but among the champion's features: did you mean 'amount_eur'? "
+        "add the column; feature 'velocity' is in no file, but among the champion's features: add the column"
+    )
+    assert not preview.would_train
+    assert preview.sentence.startswith(said)
+    assert run(live).sentence == said
+
+
 def test_one_file_glued_from_two_schemas(live: Project) -> None:
     """Schema A followed by schema B in one Parquet file: its end says B, and the file is named."""
     a = file(live, 99).read_bytes()
@@ -215,6 +230,15 @@ def test_no_label_at_all(live: Project) -> None:
     assert run(live).sentence == (
         "the data in 2026-02-10..2026-04-11 cannot be learned from: label 'label' is in no file; the columns are at, "
         "amount, velocity, known, channel, lable: did you mean 'lable'? correct data.label, or add the column"
+    )
+
+
+def test_days_without_label(live: Project) -> None:
+    change(live, 98, 100, lambda day: day.drop("label"))
+    assert run(live).sentence == (
+        "the data in 2026-02-10..2026-04-11 cannot be learned from: 120 matured rows have no label, of 3,600; "
+        "0 are allowed; there is no column 'label' in data/2026-04-09.parquet, data/2026-04-10.parquet: "
+        "write those files again with the column, or raise label_delay_days until labels have arrived"
     )
 
 
@@ -556,3 +580,29 @@ def test_a_disk_that_fills_up_while_a_version_is_published(
     assert list((store / "tmp").iterdir()) == []
     assert len(list((store / "versions").iterdir())) == 1
     assert run_on(live).version is not None
+
+
+def test_records_that_cannot_be_written(live: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that could leave no record does not start; the next one, with room again, closes what was begun."""
+    fail_below(monkeypatch, live.root / "runs", ("write",), errno.ENOSPC)
+    with untouched(live.root), pytest.raises(StoreError) as caught:
+        live.run(TODAY, force=True)
+    assert str(caught.value).startswith("the record of run ")
+    assert str(caught.value).endswith(
+        "No space left on device: make room or give write permission; `rehone status` shows what is live"
+    )
+
+
+def test_a_ledger_that_cannot_be_written(live: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last few bytes did not fit: that is a full disk and no bug, and the next run adds the line."""
+    file(live, 99).write_bytes(GARBAGE)
+    with monkeypatch.context() as patch:
+        fail_below(patch, live.root / "runs", ("append",), errno.ENOSPC)
+        with untouched(live.root), pytest.raises(StoreError) as caught:
+            live.run(TODAY, force=True)
+    assert str(caught.value) == (
+        f"the ledger {live.root}/runs/ledger.jsonl cannot be written (No space left on device): make room or give "
+        "write permission, the next run adds the lines that are missing; `rehone status` shows what is live"
+    )
+    run(live)
+    assert len(RunLog(live.root / "runs").lines()) == 3

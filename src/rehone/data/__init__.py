@@ -3,6 +3,6 @@
 from rehone.data.facts import ColumnFacts, DataFacts
 from rehone.data.files import FileInfo
 from rehone.data.source import Source, open_source
-from rehone.data.validate import freshness, validate
+from rehone.data.validate import freshness, missing_features, validate
 
-__all__ = ["ColumnFacts", "DataFacts", "FileInfo", "Source", "freshness", "open_source", "validate"]
+__all__ = ["ColumnFacts", "DataFacts", "FileInfo", "Source", "freshness", "missing_features", "open_source", "validate"]

@@ -59,7 +59,7 @@ class DataFacts:
     `label_type` is `None` when no file has the label. `oldest` and `newest` are of the whole
     source; `missing_days` lie between its first event and its newest, inside the window.
     `future_rows` are later than both clocks; `misdated` files hold rows later than their own
-    date allows. `findings` are what was seen of the files before any row was read.
+    date allows; `unlabelled_files` hold matured rows and no label column. `findings` are what was seen of the files before any row was read.
     """
 
     source: str
@@ -90,6 +90,7 @@ class DataFacts:
     duplicate_ids: int = 0
     duplicate_id_rows: int = 0
     duplicate_share: float | None = None
+    unlabelled_files: tuple[str, ...] = ()
     findings: tuple[Check, ...] = ()
 
 

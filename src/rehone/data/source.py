@@ -169,6 +169,7 @@ class Source:
             misdated=self._misdated(),
             dated_files=sum(1 for f in self.files if f.day is not None and f.span is not None),
             untimed_rows=sum(f.untimed for f in self.files),
+            unlabelled_files=self._unlabelled(clipped),
             findings=self.findings,
         )
 
@@ -271,6 +272,12 @@ class Source:
         zone = self._policy.timezone
         dated = ((f, f.span.end - TICK) for f in self.files if f.day is not None and f.span is not None)
         return tuple((f.path, t) for f, t in dated if f.day and t >= midnight(f.day + timedelta(days=2), zone))
+
+    def _unlabelled(self, window: Window) -> tuple[str, ...]:
+        label = self._policy.label
+        due = window.end - timedelta(days=self._policy.label_delay_days)
+        files = self._overlapping(Window(window.start, max(window.start, due)))
+        return tuple(f.path for f in files if label not in f.schema and label not in f.partitions)
 
     def _dated_after(self, moment: datetime) -> tuple[int, datetime | None]:
         files = [f for f in self.files if f.span is not None and f.span.end - TICK > moment]

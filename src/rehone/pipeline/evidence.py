@@ -2,67 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from rehone import artifact, drift, monitor, profile
 from rehone.artifact import Predictor
-from rehone.config import Config
+from rehone.config import Config, Deploy
 from rehone.data import Source
-from rehone.errors import ArtifactError, StoreError
+from rehone.errors import ArtifactError, ContractError, StoreError
 from rehone.records import (
     Attempts,
-    Counts,
     Deployment,
     Estimate,
     Evidence,
+    Manifest,
     ModelVersion,
     Profile,
-    ScoreDrift,
     ScoreProfile,
     Window,
 )
 from rehone.runlog import Line
 from rehone.store import Store
 
-SCORED_ROWS = 200_000
+SCORED_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that is live, loaded; with `why_not` when the log names it but it cannot be read."""
+    """The version that is live; with `why_not` when the log names it but its bytes are not whole."""
 
     deployment: Deployment
     id: str
+    policy: Deploy
     version: ModelVersion | None = None
-    predictor: Predictor | None = None
-    profile: Profile | None = None
-    fingerprints: np.ndarray | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     why_not: str = ""
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """Return what it remembers of its data; `None` when it cannot be read."""
+        return artifact.read_profile(self.files) if self.files else None
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Load the model, which takes the libraries it was made with.
+
+        Raises:
+            ArtifactError: it cannot be loaded.
+        """
+        if self.version is None:
+            raise ArtifactError(self.why_not)
+        return artifact.unpack(
+            self.version.manifest,
+            self.files,
+            version=self.id,
+            allow_joblib=self.policy.allow_joblib,
+            trusted=self.policy.trusted_types,
+        )
+
+    @cached_property
+    def fingerprints(self) -> np.ndarray | None:
+        """Return the fingerprints of the rows it was trained on, if it kept them."""
+        return artifact.read_fingerprints(self.files)
 
 
 def read_champion(store: Store, head: Deployment | None, config: Config) -> Champion | None:
-    """Load what the deployment names; `None` when nothing was ever to be served."""
+    """Read what the deployment names, each file compared with its digest; `None` when nothing is to be served."""
     if head is None or head.version is None:
         return None
     try:
-        version = store.version(head.version)
-        files = store.read(head.version)
-        predictor = artifact.unpack(
-            version.manifest,
-            files,
-            version=version.id,
-            allow_joblib=config.deploy.allow_joblib,
-            trusted=config.deploy.trusted_types,
-        )
         return Champion(
-            head, version.id, version, predictor, artifact.read_profile(files), artifact.read_fingerprints(files)
+            head, head.version, config.deploy, version=store.version(head.version), files=store.read(head.version)
         )
-    except (StoreError, ArtifactError, OSError) as error:
-        return Champion(head, head.version, why_not=str(error))
+    except (StoreError, OSError) as error:
+        return Champion(head, head.version, config.deploy, why_not=str(error))
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,10 @@ class Look:
 
 
 def look(view: Look) -> Evidence:
-    """Gather all that is known of the champion on the day; what cannot be known stays `None`."""
+    """Gather all that is known of the champion on the day; what cannot be known stays `None`.
+
+    With `data.score_column` the model itself is not loaded: the logged scores speak for it.
+    """
     evidence = Evidence(
         as_of=view.as_of,
         champion=view.champion.id if view.champion else None,
@@ -86,42 +107,32 @@ def look(view: Look) -> Evidence:
         attempts=view.attempts,
     )
     champion = view.champion
-    if champion is None or champion.predictor is None or champion.profile is None or champion.version is None:
+    if champion is None or champion.version is None or champion.profile is None:
         return evidence
     evidence = replace(evidence, champion_as_of=champion.version.manifest.as_of)
-    return _performance(view, champion, _drift(view, champion, evidence))
+    evidence = _drift(view, champion, champion.profile, evidence)
+    return _performance(view, champion, champion.version.manifest, evidence)
 
 
-def _drift(view: Look, champion: Champion, evidence: Evidence) -> Evidence:
-    reference = champion.profile
-    if reference is None:
-        return evidence
+def _drift(view: Look, champion: Champion, reference: Profile, evidence: Evidence) -> Evidence:
     window = Window(view.as_of - timedelta(days=view.config.trigger.window_days), view.as_of)
     counts = view.source.counts(window, reference)
     if view.config.data.score_column is None and counts.rows:
-        counts = replace(counts, scores=_scores_again(view, champion, window, counts))
+        counts = replace(counts, scores=_scores_again(view, champion, window, counts.rows))
+    scores = drift.score_drift(reference, counts) if reference.scores and counts.scores else None
     return replace(
-        evidence,
-        window=window,
-        rows=counts.rows,
-        drift=drift.feature_drift(reference, counts),
-        scores=_score_drift(reference, counts),
+        evidence, window=window, rows=counts.rows, drift=drift.feature_drift(reference, counts), scores=scores
     )
 
 
-def _score_drift(reference: Profile, counts: Counts) -> ScoreDrift | None:
-    return drift.score_drift(reference, counts) if reference.scores and counts.scores else None
-
-
-def _scores_again(view: Look, champion: Champion, window: Window, counts: Counts) -> ScoreProfile | None:
-    if champion.predictor is None or champion.profile is None:
+def _scores_again(view: Look, champion: Champion, window: Window, n: int) -> ScoreProfile | None:
+    names = champion.predictor.contract.names
+    if champion.profile is None or any(name not in view.source.columns for name in names):
         return None
-    rows = _every_kth(
-        view.source.scan(window, champion.predictor.contract.names), counts.rows, view.config.trigger.score_sample_rows
-    ).collect()
+    rows = _every_kth(view.source.scan(window, names), n, view.config.trigger.score_sample_rows).collect()
     try:
         scores = champion.predictor.predict_proba(rows)
-    except ArtifactError:
+    except ContractError:
         return None
     scored = rows.with_columns(pl.Series("__score__", scores))
     return profile.count(scored, champion.profile, score="__score__").scores
@@ -132,53 +143,51 @@ def _every_kth(rows: pl.LazyFrame, n: int, most: int) -> pl.LazyFrame:
     return rows.gather_every(step) if step > 1 else rows
 
 
-def _performance(view: Look, champion: Champion, evidence: Evidence) -> Evidence:
+def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: Evidence) -> Evidence:
     config = view.config
-    if champion.version is None or champion.predictor is None:
-        return evidence
     reach = timedelta(days=config.trigger.performance_days + config.data.label_delay_days)
-    start = max(champion.version.manifest.train_end + timedelta(microseconds=1), view.as_of - reach)
+    start = max(manifest.train_end + timedelta(microseconds=1), view.as_of - reach)
     if start >= view.as_of:
         return replace(evidence, performance_unknown="no row is newer than the champion's training data")
     window = Window(start, view.as_of)
-    rows, why = _labelled(view, champion.predictor, window)
-    if rows is None or not rows.height:
-        return replace(
-            evidence,
-            matured=window,
-            performance_unknown=why or f"no matured label in {window}, which is after the champion's training data",
-        )
-    recall, cost, why = _measure(view, champion.predictor, rows)
+    score = config.data.score_column
+    needed = (config.data.label, score) if score else (config.data.label, *manifest.contract.names)
+    if missing := [name for name in needed if name not in view.source.columns]:
+        return replace(evidence, matured=window, performance_unknown=f"the data have no column {', '.join(missing)}")
+    rows = _labelled(view, needed, window)
+    if not rows.height:
+        said = f"no matured label in {window}, which is after the champion's training data"
+        return replace(evidence, matured=window, performance_unknown=said)
+    recall, cost, why = _measure(view, champion, manifest.threshold, rows)
     return replace(evidence, matured=window, recall=recall, cost_per_1000=cost, performance_unknown=why)
 
 
-def _labelled(view: Look, predictor: Predictor, window: Window) -> tuple[pl.DataFrame | None, str]:
+def _labelled(view: Look, needed: tuple[str, ...], window: Window) -> pl.DataFrame:
     data = view.config.data
-    missing = [name for name in (data.label, *predictor.contract.names) if name not in view.source.columns]
-    if missing:
-        return None, f"the data have no column {', '.join(missing)}"
-    wanted = dict.fromkeys(
-        (data.label, *predictor.contract.names, *((data.entity_column,) if data.entity_column else ()))
+    wanted = dict.fromkeys((*needed, *((data.label_due_column,) if data.label_due_column else ())))
+    rows = view.source.mature(view.source.scan(window, tuple(wanted))).drop_nulls(
+        [data.label, *([data.score_column] if data.score_column else [])]
     )
-    rows = view.source.mature(view.source.scan(window, (*wanted, *_due(data.label_due_column)))).drop_nulls(data.label)
     n = rows.select(pl.len()).collect().item()
-    return _every_kth(rows, n, SCORED_ROWS).collect(), ""
+    return _every_kth(rows, n, SCORED_ROWS).collect()
 
 
-def _due(column: str | None) -> tuple[str, ...]:
-    return (column,) if column else ()
-
-
-def _measure(view: Look, predictor: Predictor, rows: pl.DataFrame) -> tuple[Estimate | None, Estimate | None, str]:
-    try:
-        scores = predictor.predict_proba(rows)
-    except ArtifactError as error:
-        return None, None, str(error)
+def _measure(
+    view: Look, champion: Champion, threshold: float, rows: pl.DataFrame
+) -> tuple[Estimate | None, Estimate | None, str]:
     config = view.config
+    try:
+        scores = (
+            rows[config.data.score_column].cast(pl.Float64).to_numpy()
+            if config.data.score_column
+            else champion.predictor.predict_proba(rows)
+        )
+    except ContractError as error:
+        return None, None, str(error)
     return monitor.performance(
         scores,
         rows[config.data.label].cast(pl.Int8).to_numpy(),
-        predictor.threshold,
+        threshold,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
         blocks=days_of(rows),
         level=config.trigger.interval_level,

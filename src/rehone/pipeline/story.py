@@ -38,6 +38,7 @@ from rehone.records import (
     TriggerDecision,
     Verdict,
     Window,
+    short_id,
 )
 from rehone.runlog import Line, RunLog
 from rehone.store import Store
@@ -143,22 +144,23 @@ def _look(scene: Scene) -> Ending | None:
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, _set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
     scene.source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=scene.door.as_of)
-    findings = _findings(scene.source, config, scene.door.as_of)
+    findings = _findings(scene.source, config, scene.door.as_of, scene.champion)
     draft.note(data_checks=findings)
     if broken := _acting(findings):
         return RunStatus.FAILED, _all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
     draft.note(evidence=evidence)
-    live = f"champion {scene.champion.id[:12]}" if scene.champion else "no champion yet"
+    live = f"champion {short_id(scene.champion.id)}" if scene.champion else "no champion yet"
     draft.say(f"{live}; {len(scene.source.files):,} files, {evidence.rows:,} rows in the current window")
     return None
 
 
-def _findings(source: Source, config: Config, as_of: datetime) -> tuple[Check, ...]:
-    """Return what is known of the feed before any row is read: broken files, and how old the newest row is."""
+def _findings(source: Source, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
+    """Return what is known of the feed before any row is read: broken files, lost columns, how old it is."""
     span = source.span()
     fresh = data.freshness(span.end if span else None, as_of, config.data)
-    return (*source.findings, *((fresh,) if fresh else ()))
+    lost = data.missing_features(source.features(), champion.profile if champion else None, source.columns)
+    return (*source.findings, *lost, *((fresh,) if fresh else ()))
 
 
 def _view(config: Config, scene: Scene, *, forced: bool) -> Look:
@@ -334,11 +336,12 @@ def _seen(marks: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None
 
 def _seen_by_champion(scene: Scene, held: pl.DataFrame) -> np.ndarray | None:
     champion = scene.champion
-    if champion is None or champion.predictor is None or champion.fingerprints is None:
+    if champion is None or champion.version is None or champion.fingerprints is None:
         return None
-    if any(name not in held.columns for name in champion.predictor.contract.names):
+    contract = champion.version.manifest.contract
+    if any(name not in held.columns for name in contract.names):
         return None
-    return _seen(_marks(scene, held, champion.predictor.contract), champion.fingerprints)
+    return _seen(_marks(scene, held, contract), champion.fingerprints)
 
 
 def _prior_uses(scene: Scene) -> int:
@@ -352,7 +355,7 @@ def _prior_uses(scene: Scene) -> int:
 def _scored_champion(champion: Champion | None, held: pl.DataFrame) -> gate.Scored | gate.Unreadable | None:
     if champion is None:
         return None
-    if champion.predictor is None or champion.version is None:
+    if champion.version is None:
         return gate.Unreadable(champion.id, champion.why_not)
     try:
         scores = champion.predictor.predict_proba(held)
@@ -464,7 +467,7 @@ def _promote(scene: Scene) -> Ending:
     if not promotion.confirmed:
         return (RunStatus.ROLLED_BACK if promotion.trial else RunStatus.FAILED), promotion.sentence
     _clean_up(scene)
-    return RunStatus.DEPLOYED, f"{promotion.sentence} ({scene.verdict.reason})"
+    return RunStatus.DEPLOYED, promotion.sentence
 
 
 def _clean_up(scene: Scene) -> None:
@@ -506,7 +509,7 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
     source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
     evidence = look(Look(config=config, source=source, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
     decision = trigger.decide(evidence, config.trigger)
-    findings = _findings(source, config, as_of)
+    findings = _findings(source, config, as_of, champion)
     broken = (*_acting(findings), *decision.incidents)
     said = _all_of("data incident", broken) if broken else decision.reason
     return Preview(
@@ -548,7 +551,7 @@ def _all_of(what: str, checks: tuple[Check, ...]) -> str:
 
 def _unreadable(champion: Champion) -> str:
     return (
-        f"the champion {champion.id[:12]} is named by the deployment log (generation {champion.deployment.generation}) "
+        f"the champion {short_id(champion.id)} is named by the deployment log (generation {champion.deployment.generation}) "
         f"but cannot be read: {champion.why_not}. Nothing is deployed over a champion that cannot be compared: "
         "restore it from a backup, or `rehone rollback` to a version that can be read"
     )

@@ -6,10 +6,11 @@ from rehone.config import Data
 from rehone.data.facts import DataFacts
 from rehone.data.validate import features, labels, times
 from rehone.data.validate.case import Case
+from rehone.data.validate.features import missing_features
 from rehone.data.validate.times import freshness
 from rehone.records import Check, Profile
 
-__all__ = ["freshness", "validate"]
+__all__ = ["freshness", "missing_features", "validate"]
 
 
 def validate(facts: DataFacts, policy: Data, champion: Profile | None) -> tuple[Check, ...]:

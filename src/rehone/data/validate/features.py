@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from rehone.data.facts import HUGE, ColumnFacts
 from rehone.data.validate.case import ACT, WARN, Case, percent
-from rehone.records import Check, FeatureKind, FeatureProfile
+from rehone.records import Check, FeatureKind, FeatureProfile, Profile
 
 
-def _features_there(case: Case) -> Iterator[Check]:
-    needed = dict.fromkeys(case.facts.missing_features, "data.features")
-    for name in case.known:
-        if name not in case.facts.known_columns:
-            needed.setdefault(name, "the champion's features")
+def missing_features(asked: Sequence[str], champion: Profile | None, columns: Collection[str]) -> Iterator[Check]:
+    """Name every feature, asked for or known to the champion, that is a column of no file."""
+    needed = dict.fromkeys((name for name in asked if name not in columns), "data.features")
+    for feature in champion.features if champion else ():
+        if feature.feature not in columns:
+            needed.setdefault(feature.feature, "the champion's features")
     for name, where in needed.items():
-        near = difflib.get_close_matches(name, case.facts.known_columns, 1)
+        near = difflib.get_close_matches(name, columns, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         yield Check(
             name="feature_missing",
@@ -25,6 +26,10 @@ def _features_there(case: Case) -> Iterator[Check]:
             detail=f"feature {name!r} is in no file, but among {where}",
             remedy=f"{hint}add the column" + (", or take it out of data.features" if where == "data.features" else ""),
         )
+
+
+def _features_there(case: Case) -> Iterator[Check]:
+    yield from missing_features(case.facts.missing_features, case.champion, case.facts.known_columns)
     for name, dtype in case.facts.unusable_features:
         yield Check(
             name="feature_type",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from rehone.data.facts import DataFacts
+from rehone.data.schema import named
 from rehone.data.validate.case import ACT, OK, Case, counted, percent
 from rehone.records import Check
 
@@ -77,6 +78,10 @@ def _label_nulls(case: Case) -> Iterator[Check]:
         if facts.null_labels
         else "every matured row has a label"
     )
+    remedy = "raise label_delay_days until labels have arrived, or fill them in"
+    if facts.null_labels and facts.unlabelled_files:
+        detail += f"; there is no column {case.policy.label!r} in {named(facts.unlabelled_files)}"
+        remedy = "write those files again with the column, or raise label_delay_days until labels have arrived"
     yield Check(
         name="label_nulls",
         subject=case.policy.label,
@@ -85,7 +90,7 @@ def _label_nulls(case: Case) -> Iterator[Check]:
         limit=0.0,
         n=facts.mature_rows,
         detail=detail,
-        remedy="raise label_delay_days until labels have arrived, or fill them in" if facts.null_labels else "",
+        remedy=remedy if facts.null_labels else "",
     )
 
 
