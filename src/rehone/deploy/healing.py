@@ -10,7 +10,7 @@ from rehone.deploy.facts import Clock, Order
 from rehone.deploy.proof import live_replicas
 from rehone.deploy.withdrawal import take_back
 from rehone.errors import Conflict, Locked, StoreError
-from rehone.records import Check, CheckStatus, Deployment, DeploymentState
+from rehone.records import Check, CheckStatus, Deployment, DeploymentState, short_id
 from rehone.store import Store
 
 FORGOTTEN = timedelta(hours=1)
@@ -53,10 +53,10 @@ def _end(store: Store, clock: Clock, why: str) -> Check | None:
     if not records or records[-1].state is not DeploymentState.TRIAL:
         return None
     trial = records[-1]
-    said = f"the trial of version {_short(trial.version)} (generation {trial.generation}, by {trial.actor}) was left open: {why}"
+    said = f"the trial of version {short_id(trial.version)} (generation {trial.generation}, by {trial.actor}) was left open: {why}"
     order = Order(expect_generation=trial.generation, actor="heal", run_id=trial.run_id, as_of=trial.as_of, reason=said)
     back = take_back(store, records, order, clock)
-    live = f"version {_short(back.version)} is live again" if back.version else "nothing is served"
+    live = f"version {short_id(back.version)} is live again" if back.version else "nothing is served"
     return _mended("trial", f"{said}; {live} as generation {back.generation}")
 
 
@@ -68,7 +68,7 @@ def _overdue(store: Store, clock: Clock, locked: str) -> Check | None:
         return Check(
             name="trial",
             status=CheckStatus.WARN,
-            detail=f"version {_short(head.version)} is on trial until {head.deadline:%Y-%m-%d %H:%M:%S %Z}",
+            detail=f"version {short_id(head.version)} is on trial until {head.deadline:%Y-%m-%d %H:%M:%S %Z}",
             remedy=locked,
         )
     try:
@@ -123,7 +123,7 @@ def _open_trial(head: Deployment) -> Check:
     return Check(
         name="trial",
         status=CheckStatus.WARN,
-        detail=f"version {_short(head.version)} is on trial since {head.at:%Y-%m-%d %H:%M:%S %Z} (generation {head.generation})",
+        detail=f"version {short_id(head.version)} is on trial since {head.at:%Y-%m-%d %H:%M:%S %Z} (generation {head.generation})",
         remedy="it is ended by its run, or by the next one if that was killed",
     )
 
@@ -134,9 +134,9 @@ def _whole(store: Store, version: str, head: Deployment | None) -> Check:
         files = store.read(version)
     except StoreError as error:
         bad = CheckStatus.ACT if live else CheckStatus.WARN
-        return Check(name="version", subject=version[:12], status=bad, detail=str(error))
-    said = f"version {version[:12]} is whole{' and live' if live else ''}"
-    return Check(name="version", subject=version[:12], status=CheckStatus.OK, n=len(files), detail=said)
+        return Check(name="version", subject=short_id(version), status=bad, detail=str(error))
+    said = f"version {short_id(version)} is whole{' and live' if live else ''}"
+    return Check(name="version", subject=short_id(version), status=CheckStatus.OK, n=len(files), detail=said)
 
 
 def _unreadable(store: Store, head: Deployment | None) -> Iterator[Check]:
@@ -147,7 +147,7 @@ def _unreadable(store: Store, head: Deployment | None) -> Iterator[Check]:
     except StoreError as error:
         yield Check(
             name="version",
-            subject=head.version[:12],
+            subject=short_id(head.version),
             status=CheckStatus.ACT,
             detail=f"the live version cannot be read: {error}",
             remedy="`rehone rollback`",
@@ -171,7 +171,3 @@ def _behind(store: Store, head: Deployment | None, policy: Deploy, clock: Clock)
 
 def _mended(name: str, detail: str) -> Check:
     return Check(name=name, status=CheckStatus.WARN, detail=detail)
-
-
-def _short(version: str | None) -> str:
-    return version[:12] if version else "none"

@@ -25,7 +25,7 @@ from rehone.deploy.proof import returned, servers, smoke
 from rehone.deploy.rehearsal import preflight as in_fresh_process
 from rehone.deploy.withdrawal import fallback
 from rehone.errors import Conflict, StoreError
-from rehone.records import Check, CheckStatus, Deployment, DeploymentState, Replica
+from rehone.records import Check, CheckStatus, Deployment, DeploymentState, Replica, short_id
 from rehone.store import Reserved, Store
 
 Preflight = Callable[[Path, str, Deploy], tuple[Check, ...]]
@@ -53,7 +53,9 @@ def promote(
         store.read(version)
         case = _Case(store, version, order, policy, clock, before)
         if before and before.version == version and before.state is DeploymentState.CONFIRMED:
-            return case.end(before, (), f"version {version[:12]} is live already, since generation {before.generation}")
+            return case.end(
+                before, (), f"version {short_id(version)} is live already, since generation {before.generation}"
+            )
         checks = preflight(store.root, version, policy)
         if not passed(checks):
             return case.stay(checks)
@@ -94,8 +96,8 @@ class _Case:
 
     def stay(self, checks: tuple[Check, ...]) -> Promotion:
         """End before the trial: nothing was written."""
-        live = f"version {_short(self.before.version)} stays live" if self.before else "nothing is live"
-        said = f"version {self.version[:12]} was not deployed ({failures(checks)}); {live}"
+        live = f"version {short_id(self.before.version)} stays live" if self.before else "nothing is live"
+        said = f"version {short_id(self.version)} was not deployed ({failures(checks)}); {live}"
         return replace(self.end(self.before, checks, said), confirmed=False)
 
     def end(self, live: Deployment | None, checks: tuple[Check, ...], sentence: str) -> Promotion:
@@ -105,7 +107,9 @@ class _Case:
         entry = record(PREFLIGHT_ONLY, self.version, self.order, self.clock())
         live = self.store.append(entry, expect_generation=self.order.expect_generation)
         return self.end(
-            live, checks, f"version {self.version[:12]} is live as generation {live.generation}: {checks[-1].detail}"
+            live,
+            checks,
+            f"version {short_id(self.version)} is live as generation {live.generation}: {checks[-1].detail}",
         )
 
     def _trial(self, checks: tuple[Check, ...], found: Sequence[Replica]) -> Promotion:
@@ -167,7 +171,7 @@ class _Trial:
         if (error := sys.exc_info()[1]) is not None:
             self.why = f"{type(error).__name__}: {error}"
         order = replace(case.order, expect_generation=self.entry.generation)
-        reason = f"the trial of version {case.version[:12]} was not confirmed: {self.why}"
+        reason = f"the trial of version {short_id(case.version)} was not confirmed: {self.why}"
         try:
             back = record(ROLLBACK, fallback(store, store.log()), order, case.clock(), reason=reason)
             return store.append(back, expect_generation=self.entry.generation)
@@ -183,15 +187,13 @@ class _Trial:
         proofs = sum(check.name == "smoke" for check in checks)
         servers_said = "1 server" if proofs == 1 else f"{proofs} servers"
         generation = self.live.generation if self.live else None
-        return f"version {self.case.version[:12]} is live as generation {generation}, proved by {servers_said}"
+        return f"version {short_id(self.case.version)} is live as generation {generation}, proved by {servers_said}"
 
     def _bad(self) -> str:
         if self.live is None:
-            return f"version {self.case.version[:12]} was not confirmed, somebody else decided what is live: {self.why}"
-        now = f"version {_short(self.live.version)} is live again" if self.live.version else "nothing is served"
-        return (
-            f"version {self.case.version[:12]} was rolled back ({self.why}); {now} as generation {self.live.generation}"
-        )
+            return f"version {short_id(self.case.version)} was not confirmed, somebody else decided what is live: {self.why}"
+        now = f"version {short_id(self.live.version)} is live again" if self.live.version else "nothing is served"
+        return f"version {short_id(self.case.version)} was rolled back ({self.why}); {now} as generation {self.live.generation}"
 
 
 def _unasked(detail: str) -> Check:
@@ -208,7 +210,3 @@ def _required(policy: Deploy) -> Check:
         detail=f'no server has beaten within {policy.replica_timeout_seconds:g} s and deploy.service is "required"',
         remedy="start `rehone serve`, or set deploy.health_url",
     )
-
-
-def _short(version: str | None) -> str:
-    return version[:12] if version else "none"

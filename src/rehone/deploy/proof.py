@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rehone.config import Deploy
 from rehone.deploy.facts import Clock
 from rehone.deploy.wire import Reply, ask
-from rehone.records import Check, CheckStatus, Deployment, Replica
-from rehone.store import Store
+from rehone.records import Check, CheckStatus, Deployment, Replica, short_id
+from rehone.store import Store, is_version_id
 
 if TYPE_CHECKING:
     from rehone.artifact import Golden
@@ -155,7 +155,7 @@ class _Question:
         if not self._ours(health.body) or health.status != 200:
             return (
                 f"{replica.name} answers HTTP {health.status} and {_serves(health.body)}, "
-                f"not generation {self.deployment.generation} of version {_short(self.deployment.version)}"
+                f"not generation {self.deployment.generation} of version {short_id(self.deployment.version)}"
             )
         return None
 
@@ -179,9 +179,11 @@ class _Question:
         if reply.trouble:
             return _not_yet(url, reply.trouble)
         if reply.status == 200 and isinstance(said, str) and len(said) >= SHORTEST_VERSION and wanted.startswith(said):
-            detail = f"{url} reports version {_short(wanted)} under {key!r}"
+            detail = f"{url} reports version {short_id(wanted)} under {key!r}"
             return Check(name="smoke", subject=url, status=CheckStatus.OK, detail=detail)
-        return _not_yet(url, f"{url} answers HTTP {reply.status} and reports {said!r} under {key!r}, not {wanted}")
+        return _not_yet(
+            url, f"{url} answers HTTP {reply.status} and reports {_told(said)} under {key!r}, not {short_id(wanted)}"
+        )
 
 
 def _golden(store: Store, deployment: Deployment) -> Golden:
@@ -282,9 +284,9 @@ def _settled(checks: Iterable[Check]) -> bool:
 
 def _serves(body: dict[str, Any]) -> str:
     version = body.get("version")
-    named = version[:12] if isinstance(version, str) else version
+    named = short_id(version) if isinstance(version, str) else version
     return f"serves generation {body.get('generation')} of version {named}"
 
 
-def _short(version: str | None) -> str:
-    return version[:12] if version else "none"
+def _told(said: object) -> str:
+    return repr(short_id(said) if isinstance(said, str) and is_version_id(said) else said)

@@ -10,7 +10,7 @@ from rehone.codec import decode, encode
 from rehone.config import Deploy
 from rehone.deploy.fresh import Request
 from rehone.errors import Corrupt
-from rehone.records import Check, CheckStatus
+from rehone.records import Check, CheckStatus, short_id
 
 LONGEST_LAST_WORDS = 500
 
@@ -53,7 +53,7 @@ def _too_slow(version: str, policy: Deploy) -> Check:
         status=CheckStatus.ACT,
         value=limit,
         limit=limit,
-        detail=f"version {version[:12]} was not loaded and proved by a fresh process within {limit:g} s",
+        detail=f"version {short_id(version)} was not loaded and proved by a fresh process within {limit:g} s",
         remedy="raise deploy.preflight_seconds, or train a smaller model",
     )
 
@@ -63,7 +63,7 @@ def _ended(version: str, child: subprocess.CompletedProcess[bytes]) -> Check:
     code = child.returncode
     how = f"was killed by signal {-code} (9 is often a lack of memory)" if code < 0 else f"ended with code {code}"
     return _act(
-        f"the fresh process that loaded version {version[:12]} {how}: {words or 'it said nothing'}",
+        f"the fresh process that loaded version {short_id(version)} {how}: {words or 'it said nothing'}",
         "load the version yourself with `rehone.load` to see more",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rehone.deploy.facts import ROLLBACK, Clock, Order, record
 from rehone.errors import Conflict, Corrupt, NotFound, StoreError
-from rehone.records import Deployment, DeploymentState
+from rehone.records import Deployment, DeploymentState, short_id
 from rehone.store import Store, standing
 
 NOTHING = "none"
@@ -38,7 +38,9 @@ def rollback(store: Store, to: str | None, order: Order, *, clock: Clock) -> Dep
         raise NotFound(f"nothing was ever deployed in {store.root}: there is no version to go back to")
     target = None if to == NOTHING else _target(store, records, to)
     if target == head.version and head.state is DeploymentState.CONFIRMED:
-        raise StoreError(f"version {_short(target)} is live already, since generation {head.generation}: name another")
+        raise StoreError(
+            f"version {short_id(target)} is live already, since generation {head.generation}: name another"
+        )
     if target is not None:
         _refuse_damaged(store, records, target)
     return store.append(record(ROLLBACK, target, order, clock()), expect_generation=order.expect_generation)
@@ -74,12 +76,12 @@ def _target(store: Store, records: Sequence[Deployment], to: str | None) -> str:
     if to is None:
         earlier = [v for v in standing(records) if v != head.version]
         if not earlier:
-            raise NotFound(f"no version was confirmed before {_short(head.version)}: there is none to go back to")
+            raise NotFound(f"no version was confirmed before {short_id(head.version)}: there is none to go back to")
         return earlier[-1]
     target = store.version(to).id
     if not any(r.version == target and r.state is DeploymentState.CONFIRMED for r in records):
         raise StoreError(
-            f"version {_short(target)} was never confirmed in production: only what proved itself is put back, "
+            f"version {short_id(target)} was never confirmed in production: only what proved itself is put back, "
             f"such as {_whole(store, records) or 'none yet'}"
         )
     return target
@@ -93,7 +95,7 @@ def _refuse_damaged(store: Store, records: Sequence[Deployment], target: str) ->
 
 
 def _whole(store: Store, records: Sequence[Deployment]) -> str:
-    return ", ".join(_short(v) for v in reversed(standing(records)) if _damage(store, v) is None)
+    return ", ".join(short_id(v) for v in reversed(standing(records)) if _damage(store, v) is None)
 
 
 def _damage(store: Store, version: str) -> StoreError | None:
@@ -110,7 +112,3 @@ def _stale(order: Order, head: Deployment | None) -> Conflict:
         f"generation {order.expect_generation} was expected to be the last, the log ends with {last}: look again at "
         "what is live"
     )
-
-
-def _short(version: str | None) -> str:
-    return version[:12] if version else "none"

@@ -23,7 +23,7 @@ DISCRETE = 20
 KNOWN_RARE = 500
 """Rare categories that a profile remembers by name; rarer ones count as unseen."""
 
-SCORE_BINS = 200
+SCORE_BINS = 100
 
 _LUCK = 0.05
 
@@ -61,7 +61,7 @@ def numeric_edges(ordered: Floats) -> tuple[float, ...]:
 
 
 def score_edges(scores: Floats) -> tuple[float, ...]:
-    """Return about 200 quantiles of scores, (n,); a score that many rows share is an atom."""
+    """Return about 100 quantiles of scores, (n,); a score that many rows share is an atom."""
     ordered = np.sort(scores)
     cuts = _quantiles(ordered, SCORE_BINS)
     held = np.searchsorted(ordered, cuts, "right") - np.searchsorted(ordered, cuts, "left")

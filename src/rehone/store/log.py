@@ -12,7 +12,7 @@ from pathlib import Path
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Conflict, Corrupt, StoreError
-from rehone.records import Deployment, DeploymentAction, DeploymentState
+from rehone.records import Deployment, DeploymentAction, DeploymentState, short_id
 from rehone.store.drafts import draft_folder
 from rehone.store.versions import is_version_id
 from rehone.store.words import telling
@@ -74,8 +74,8 @@ class DeploymentLog:
         for record in found:
             if record.previous != live:
                 raise Corrupt(
-                    f"{self._path(record.generation)} follows version {_short(record.previous)}, but version "
-                    f"{_short(live)} was live before it: the log was edited or mixed with another one, "
+                    f"{self._path(record.generation)} follows version {short_id(record.previous)}, but version "
+                    f"{short_id(live)} was live before it: the log was edited or mixed with another one, "
                     "put deployments/ back from a backup"
                 )
             live = record.version
@@ -184,7 +184,7 @@ class DeploymentLog:
             return Conflict(f"the log is empty, generation {expected} was expected: look again at what is live")
         return Conflict(
             f"generation {expected} was expected to be the last, but generation {head.generation} "
-            f"({head.action} of version {_short(head.version)} by {head.actor} at {head.at:%Y-%m-%d %H:%M:%S %Z}) "
+            f"({head.action} of version {short_id(head.version)} by {head.actor} at {head.at:%Y-%m-%d %H:%M:%S %Z}) "
             "is: judge again against what is live now"
         )
 
@@ -222,7 +222,3 @@ class DeploymentLog:
                 self.disk.symlink(f"versions/{version}", room / "current")
                 self.disk.rename(room / "current", self.current)
         self.disk.sync_folder(self.root)
-
-
-def _short(version: str | None) -> str:
-    return version[:12] if version else "none"

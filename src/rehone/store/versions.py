@@ -21,6 +21,9 @@ from rehone.store.words import telling
 
 log = logging.getLogger(__name__)
 
+_LOOKS = 3
+"""A version may be cleaned up and published again between two looks, so a missing file is looked for again."""
+
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -152,7 +155,7 @@ class Versions:
         try:
             with telling(self.disk, self.root, f"reading {name} of version {version[:12]}"):
                 data = self._bytes(version, name)
-        except NotFound as error:
+        except (NotFound, Corrupt) as error:
             raise Corrupt(f"{name} is missing") from error
         found = _digest(data)
         if found != digest:
@@ -181,15 +184,16 @@ class Versions:
 
     def _bytes(self, version: str, name: str) -> bytes:
         folder = self.folder / version
-        try:
-            return self.disk.read(folder / name)
-        except FileNotFoundError:
-            if folder.exists() and name == MANIFEST:
-                raise Corrupt(f"{MANIFEST} is missing from version {version[:12]}: put it back from a backup") from None
-            raise NotFound(
-                f"there is no version {version[:12]} in {self.folder} (never published here, or removed by clean-up): "
-                "see `rehone history`"
-            ) from None
+        for _ in range(_LOOKS):
+            try:
+                return self.disk.read(folder / name)
+            except FileNotFoundError:
+                if not folder.exists():
+                    raise NotFound(
+                        f"there is no version {version[:12]} in {self.folder} (never published here, or removed by "
+                        "clean-up): see `rehone history`"
+                    ) from None
+        raise Corrupt(f"{name} is missing from version {version[:12]}: put it back from a backup")
 
     @contextlib.contextmanager
     def _held(self, version: str) -> Iterator[None]:

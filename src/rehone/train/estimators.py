@@ -23,9 +23,9 @@ _CLASSES = {
 _DEFAULTS: dict[str, dict[str, Any]] = {
     # small trees, no early stopping: its own inner split would cost rows and a fixed fit length
     "hist_gradient_boosting": {
-        "max_iter": 100,
+        "max_iter": 150,
         "learning_rate": 0.1,
-        "max_leaf_nodes": 15,
+        "max_leaf_nodes": 8,
         "min_samples_leaf": 40,
         "early_stopping": False,
     },
