@@ -231,9 +231,11 @@ class Versions:
         return True
 
     def protect(self) -> int:
-        """Make versions read-only that a killed publisher left writeable, and return how many."""
+        """Make versions read-only that a killed publisher or a backup left writeable, and return how many."""
         loose = [v for v in self.ids() if (self.folder / v).stat().st_mode & 0o222]
         for version in loose:
+            for name in self.disk.names(self.folder / version):
+                self.disk.protect(self.folder / version / name)
             self.disk.protect(self.folder / version)
         return len(loose)
 
