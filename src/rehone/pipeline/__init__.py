@@ -1,6 +1,9 @@
-"""Tell the story of one run: look, decide, validate, train, judge, promote, record."""
+"""Tell the story of one run: look, decide, validate, train, judge, promote, record.
 
-from rehone.pipeline.evidence import Champion, Look, attempts, look
-from rehone.pipeline.story import Door, preview, run
+`run` tells it, `preview` says what it would decide. Only `story` knows the order of the stages.
+"""
 
-__all__ = ["Champion", "Door", "Look", "attempts", "look", "preview", "run"]
+from rehone.pipeline.preview import preview
+from rehone.pipeline.story import Door, run
+
+__all__ = ["Door", "preview", "run"]

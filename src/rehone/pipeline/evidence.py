@@ -10,13 +10,14 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from rehone import artifact, drift, monitor, profile
+from rehone import artifact, data, drift, monitor, profile
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Source
 from rehone.errors import ArtifactError, ContractError, StoreError
 from rehone.records import (
     Attempts,
+    Check,
     Deployment,
     Estimate,
     Evidence,
@@ -163,10 +164,10 @@ def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: E
 
 
 def _labelled(view: Look, needed: tuple[str, ...], window: Window) -> pl.DataFrame:
-    data = view.config.data
-    wanted = dict.fromkeys((*needed, *((data.label_due_column,) if data.label_due_column else ())))
+    roles = view.config.data
+    wanted = dict.fromkeys((*needed, *((roles.label_due_column,) if roles.label_due_column else ())))
     rows = view.source.mature(view.source.scan(window, tuple(wanted))).drop_nulls(
-        [data.label, *([data.score_column] if data.score_column else [])]
+        [roles.label, *([roles.score_column] if roles.score_column else [])]
     )
     n = rows.select(pl.len()).collect().item()
     return _every_kth(rows, n, SCORED_ROWS).collect()
@@ -193,6 +194,14 @@ def _measure(
         level=config.trigger.interval_level,
         min_positives=config.trigger.min_positives,
     )
+
+
+def findings(source: Source, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
+    """Return what is known of the feed before any row is read: broken files, lost columns, how old it is."""
+    span = source.span()
+    fresh = data.freshness(span.end if span else None, as_of, config.data)
+    lost = data.missing_features(source.features(), champion.profile if champion else None, source.columns)
+    return (*source.findings, *lost, *((fresh,) if fresh else ()))
 
 
 def days_of(rows: pl.DataFrame) -> np.ndarray:

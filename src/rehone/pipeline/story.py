@@ -20,17 +20,15 @@ from rehone import artifact, codec, data, deploy, gate, profile, train, trigger
 from rehone.config import Config
 from rehone.data import Source
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
+from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
 from rehone.pipeline.draft import Draft, Listen
-from rehone.pipeline.evidence import Champion, Look, attempts, days_of, look, read_champion
+from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
+from rehone.pipeline.words import acting, all_of, set_back, unreadable
 from rehone.records import (
-    Check,
     CheckStatus,
-    Contract,
     Deployment,
-    DeploymentState,
     Manifest,
     Outcome,
-    Preview,
     Profile,
     RunRecord,
     RunStatus,
@@ -40,14 +38,13 @@ from rehone.records import (
     Window,
     short_id,
 )
-from rehone.runlog import Line, RunLog
+from rehone.runlog import RunLog
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
 
 Ending = tuple[RunStatus, str]
 JUDGED_AGAIN = 3
-COARSE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +80,16 @@ class Scene:
     search: train.Search = field(init=False)
     verdict: Verdict = field(init=False)
     version: str = ""
+
+    @property
+    def learned(self) -> pl.DataFrame:
+        """The rows older than the holdout."""
+        return self.rows.filter(pl.col("__time__") < self.split.holdout.start)
+
+    @property
+    def held(self) -> pl.DataFrame:
+        """The rows of the holdout, newest of all."""
+        return self.rows.filter(pl.col("__time__") >= self.split.holdout.start)
 
 
 def run(config: Config, door: Door) -> RunRecord:
@@ -140,27 +147,19 @@ def _look(scene: Scene) -> Ending | None:
     scene.champion = read_champion(scene.store, scene.head, config)
     draft.note(champion=scene.champion.id if scene.champion else None)
     if scene.champion and scene.champion.why_not:
-        return RunStatus.FAILED, _unreadable(scene.champion)
+        return RunStatus.FAILED, unreadable(scene.champion)
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
-        return RunStatus.FAILED, _set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
+        return RunStatus.FAILED, set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
     scene.source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=scene.door.as_of)
-    findings = _findings(scene.source, config, scene.door.as_of, scene.champion)
-    draft.note(data_checks=findings)
-    if broken := _acting(findings):
-        return RunStatus.FAILED, _all_of("data incident", broken)
+    found = findings(scene.source, config, scene.door.as_of, scene.champion)
+    draft.note(data_checks=found)
+    if broken := acting(found):
+        return RunStatus.FAILED, all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
     draft.note(evidence=evidence)
     live = f"champion {short_id(scene.champion.id)}" if scene.champion else "no champion yet"
     draft.say(f"{live}; {len(scene.source.files):,} files, {evidence.rows:,} rows in the current window")
     return None
-
-
-def _findings(source: Source, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
-    """Return what is known of the feed before any row is read: broken files, lost columns, how old it is."""
-    span = source.span()
-    fresh = data.freshness(span.end if span else None, as_of, config.data)
-    lost = data.missing_features(source.features(), champion.profile if champion else None, source.columns)
-    return (*source.findings, *lost, *((fresh,) if fresh else ()))
 
 
 def _view(config: Config, scene: Scene, *, forced: bool) -> Look:
@@ -181,7 +180,7 @@ def _decide(scene: Scene) -> Ending | None:
     scene.decision = trigger.decide(evidence, scene.config.trigger)
     scene.draft.note(trigger=scene.decision)
     if scene.decision.blocked:
-        return RunStatus.FAILED, _all_of("data incident", scene.decision.incidents)
+        return RunStatus.FAILED, all_of("data incident", scene.decision.incidents)
     if scene.decision.kind is None:
         return RunStatus.SKIPPED, scene.decision.reason
     scene.draft.say(f"{scene.decision.kind.value}: {scene.decision.reason}")
@@ -195,8 +194,8 @@ def _validate(scene: Scene) -> Ending | None:
     facts = scene.source.facts(window, scene.source.features(), now=scene.door.clock(), profile=reference)
     checks = data.validate(facts, config.data, reference)
     draft.note(data_checks=checks)
-    if broken := _acting(checks):
-        return RunStatus.FAILED, _all_of(f"the data in {window} cannot be learned from", broken)
+    if broken := acting(checks):
+        return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)
     read = _history(config, scene.source, window)
     draft.note(data=scene.source.describe(read))
     rows = scene.source.mature(scene.source.read(read, _columns(config, scene.source.features())))
@@ -240,7 +239,7 @@ def _columns(config: Config, features: tuple[str, ...]) -> tuple[str, ...]:
 
 def _train(scene: Scene) -> Ending | None:
     config, draft = scene.config, scene.draft
-    learn = scene.rows.filter(pl.col("__time__") < scene.split.holdout.start)
+    learn = scene.learned
     contract = artifact.learn_contract(
         learn, scene.source.features(), label=config.data.label, categorical=config.data.categorical
     )
@@ -265,17 +264,25 @@ def _train(scene: Scene) -> Ending | None:
 
 def _judge(scene: Scene) -> Ending | None:
     config = scene.config
-    held = scene.rows.filter(pl.col("__time__") >= scene.split.holdout.start)
+    held = scene.held
     challenger = gate.Scored(
         version=None,
         scores=scene.search.predictor.predict_proba(held),
         threshold=scene.search.predictor.threshold,
-        train_end=_naive(scene.search.train_end),
+        train_end=scene.search.train_end,
+    )
+    matter = Matter(
+        config=config,
+        contract=scene.search.predictor.contract,
+        window=scene.split.holdout,
+        champion=scene.champion,
+        lines=scene.runlog.lines(),
+        learned=scene.learned,
     )
     scene.verdict = gate.judge(
-        _holdout(scene, held),
+        holdout(matter, held),
         challenger,
-        _scored_champion(scene.champion, held),
+        scored_champion(scene.champion, held),
         config.gate,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
     )
@@ -294,90 +301,14 @@ def _ending_of(verdict: Verdict) -> Ending | None:
     return RunStatus.FAILED, verdict.reason
 
 
-def _holdout(scene: Scene, held: pl.DataFrame) -> gate.Holdout:
-    config = scene.config
-    learn = scene.rows.filter(pl.col("__time__") < scene.split.holdout.start)
-    contract = scene.search.predictor.contract
-    blocks, kind = _blocks(config, held)
-    return gate.Holdout(
-        labels=held[config.data.label].cast(pl.Int8).to_numpy(),
-        times=held["__time__"].dt.replace_time_zone(None).to_numpy(),
-        mature=np.ones(held.height, dtype=bool),
-        blocks=blocks,
-        block_kind=kind,
-        in_challenger_training=_seen(_marks(scene, held, contract), _marks(scene, learn, contract)),
-        in_champion_training=_seen_by_champion(scene, held),
-        prior_uses=_prior_uses(scene),
-    )
-
-
-def _blocks(config: Config, held: pl.DataFrame) -> tuple[np.ndarray | None, str]:
-    """Number the entity or the day of each row; the gate refuses "entity" where there is none."""
-    entity = config.data.entity_column
-    if entity is not None and config.gate.blocks in ("auto", "entity"):
-        return held[entity].rank("dense").fill_null(0).to_numpy(), "entity"
-    return days_of(held), "day"
-
-
-def _marks(scene: Scene, rows: pl.DataFrame, contract: Contract) -> np.ndarray:
-    return artifact.fingerprints(rows, contract, label=scene.config.data.label, id_column=scene.config.data.id_column)
-
-
-def _seen(marks: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None:
-    """Say which rows are in a training set; `None` when rows are too coarse to be told apart."""
-    if trained_on is None or not trained_on.size:
-        return None
-    known = np.unique(trained_on)
-    coarse = 1 - np.unique(marks).size / marks.size if marks.size else 0.0
-    if coarse > COARSE:
-        return None
-    return np.isin(marks, known)
-
-
-def _seen_by_champion(scene: Scene, held: pl.DataFrame) -> np.ndarray | None:
-    champion = scene.champion
-    if champion is None or champion.version is None or champion.fingerprints is None:
-        return None
-    contract = champion.version.manifest.contract
-    if any(name not in held.columns for name in contract.names):
-        return None
-    return _seen(_marks(scene, held, contract), champion.fingerprints)
-
-
-def _prior_uses(scene: Scene) -> int:
-    held = scene.split.holdout
-    return sum(
-        line.holdout is not None and line.holdout.start < held.end and held.start < line.holdout.end
-        for line in scene.runlog.lines()
-    )
-
-
-def _scored_champion(champion: Champion | None, held: pl.DataFrame) -> gate.Scored | gate.Unreadable | None:
-    if champion is None:
-        return None
-    if champion.version is None:
-        return gate.Unreadable(champion.id, champion.why_not)
-    try:
-        scores = champion.predictor.predict_proba(held)
-    except RehoneError as error:
-        return gate.Unreadable(champion.id, str(error))
-    return gate.Scored(
-        version=champion.id,
-        scores=scores,
-        threshold=champion.predictor.threshold,
-        train_end=_naive(champion.version.manifest.train_end),
-    )
-
-
 def _publish(scene: Scene) -> Ending | None:
     predictor = scene.search.predictor
-    held = scene.rows.filter(pl.col("__time__") >= scene.split.holdout.start)
-    learn = scene.rows.filter(pl.col("__time__") < scene.split.holdout.start)
+    held = scene.held
     files = artifact.pack(
         predictor,
         _profile(scene, held),
         artifact.make_golden(predictor, held, seed=scene.config.project.seed),
-        fingerprints=np.unique(_marks(scene, learn, predictor.contract)),
+        fingerprints=np.unique(marks(scene.config, scene.learned, predictor.contract)),
         allow_joblib=scene.config.deploy.allow_joblib,
         trusted=scene.config.deploy.trusted_types,
     )
@@ -491,81 +422,6 @@ def _opening(config: Config, door: Door) -> RunRecord:
         config_sha256=config.sha256,
         config=config.as_json(),
     )
-
-
-def preview(config: Config, *, as_of: datetime) -> Preview:
-    """Say what a run would decide on that day, and change nothing.
-
-    The champion is the version that was live on that day by the deployment log.
-    """
-    champion: Champion | None = None
-    lines: tuple[Line, ...] = ()
-    if config.store_path.exists():
-        store = Store(config.store_path)
-        champion = read_champion(store, _live_on(store, as_of), config)
-        lines = RunLog(config.runs_path).lines()
-    if champion and champion.why_not:
-        return _no_preview(config, as_of, champion)
-    source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
-    evidence = look(Look(config=config, source=source, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
-    decision = trigger.decide(evidence, config.trigger)
-    findings = _findings(source, config, as_of, champion)
-    broken = (*_acting(findings), *decision.incidents)
-    said = _all_of("data incident", broken) if broken else decision.reason
-    return Preview(
-        project=config.project.name,
-        as_of=as_of,
-        champion=champion.id if champion else None,
-        would_train=decision.kind is not None and not broken,
-        sentence=said,
-        evidence=evidence,
-        trigger=decision,
-        data_checks=findings,
-    )
-
-
-def _no_preview(config: Config, as_of: datetime, champion: Champion) -> Preview:
-    return Preview(
-        project=config.project.name,
-        as_of=as_of,
-        champion=champion.id,
-        would_train=False,
-        sentence=_unreadable(champion),
-        evidence=None,
-        trigger=None,
-    )
-
-
-def _live_on(store: Store, as_of: datetime) -> Deployment | None:
-    then = [d for d in store.log() if (d.as_of or d.at) <= as_of and d.state is DeploymentState.CONFIRMED]
-    return then[-1] if then else None
-
-
-def _acting(checks: tuple[Check, ...]) -> tuple[Check, ...]:
-    return tuple(check for check in checks if check.status is CheckStatus.ACT)
-
-
-def _all_of(what: str, checks: tuple[Check, ...]) -> str:
-    return f"{what}: " + "; ".join(check.sentence for check in checks)
-
-
-def _unreadable(champion: Champion) -> str:
-    return (
-        f"the champion {short_id(champion.id)} is named by the deployment log (generation {champion.deployment.generation}) "
-        f"but cannot be read: {champion.why_not}. Nothing is deployed over a champion that cannot be compared: "
-        "restore it from a backup, or `rehone rollback` to a version that can be read"
-    )
-
-
-def _set_back(deployed: datetime, as_of: datetime) -> str:
-    return (
-        f"as_of {as_of:%Y-%m-%d %H:%M} is before {deployed:%Y-%m-%d %H:%M}, when the champion was made: the clock was "
-        "set back, or an earlier day is replayed: mend the clock, or replay into a store of its own (project.store)"
-    )
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=None)
 
 
 def _day(moment: datetime) -> str:

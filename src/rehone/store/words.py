@@ -32,9 +32,13 @@ def telling(disk: Disk, root: Path, doing: str, *, needed: int = 0) -> Iterator[
 def _sentence(disk: Disk, root: Path, doing: str, error: OSError, needed: int) -> str:
     said = error.strerror or str(error)
     if error.errno in _FULL:
+        free = _free(disk, root)
+        enough = free is not None and free > needed
+        also = " or files (bytes there are: see `df -i`, and the quota of this user)" if enough else ""
         return (
-            f"{doing} needs {needed:,} bytes and {_free(disk, root)} are free in {root} ({said}): "
-            "free some space or move project.store to a larger disk, then run again; what is live was not touched"
+            f"{doing} needs {needed:,} bytes and {'an unknown number' if free is None else f'{free:,}'} are free in "
+            f"{root} ({said}): free some space{also} or move project.store to a larger disk, then run again; "
+            "what is live was not touched"
         )
     if error.errno in _FORBIDDEN:
         return (
@@ -48,8 +52,8 @@ def _sentence(disk: Disk, root: Path, doing: str, error: OSError, needed: int) -
     )
 
 
-def _free(disk: Disk, root: Path) -> str:
+def _free(disk: Disk, root: Path) -> int | None:
     try:
-        return f"{disk.free(root):,}"
+        return disk.free(root)
     except OSError:
-        return "an unknown number"
+        return None

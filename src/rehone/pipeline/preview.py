@@ -1,0 +1,61 @@
+"""Say what a run would decide on a day, and change nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rehone import data, trigger
+from rehone.config import Config
+from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
+from rehone.pipeline.words import acting, all_of, unreadable
+from rehone.records import Deployment, DeploymentState, Preview
+from rehone.runlog import Line, RunLog
+from rehone.store import Store
+
+
+def preview(config: Config, *, as_of: datetime) -> Preview:
+    """Say what a run would decide on that day, and change nothing.
+
+    The champion is the version that was live on that day by the deployment log.
+    """
+    champion: Champion | None = None
+    lines: tuple[Line, ...] = ()
+    if config.store_path.exists():
+        store = Store(config.store_path)
+        champion = read_champion(store, _live_on(store, as_of), config)
+        lines = RunLog(config.runs_path).lines()
+    if champion and champion.why_not:
+        return _no_preview(config, as_of, champion)
+    source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
+    evidence = look(Look(config=config, source=source, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
+    decision = trigger.decide(evidence, config.trigger)
+    found = findings(source, config, as_of, champion)
+    broken = (*acting(found), *decision.incidents)
+    said = all_of("data incident", broken) if broken else decision.reason
+    return Preview(
+        project=config.project.name,
+        as_of=as_of,
+        champion=champion.id if champion else None,
+        would_train=decision.kind is not None and not broken,
+        sentence=said,
+        evidence=evidence,
+        trigger=decision,
+        data_checks=found,
+    )
+
+
+def _no_preview(config: Config, as_of: datetime, champion: Champion) -> Preview:
+    return Preview(
+        project=config.project.name,
+        as_of=as_of,
+        champion=champion.id,
+        would_train=False,
+        sentence=unreadable(champion),
+        evidence=None,
+        trigger=None,
+    )
+
+
+def _live_on(store: Store, as_of: datetime) -> Deployment | None:
+    then = [d for d in store.log() if (d.as_of or d.at) <= as_of and d.state is DeploymentState.CONFIRMED]
+    return then[-1] if then else None
