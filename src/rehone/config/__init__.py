@@ -1,0 +1,37 @@
+"""Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
+
+from rehone.config.reading import import_class, load_config, parse_config
+from rehone.config.sections import (
+    ACCEPT_SELECTION,
+    BUILT_IN,
+    CONFIG_NAME,
+    Candidate,
+    Config,
+    Data,
+    Deploy,
+    Gate,
+    Project,
+    Serve,
+    Train,
+    Trigger,
+    section_model,
+)
+
+__all__ = [
+    "ACCEPT_SELECTION",
+    "BUILT_IN",
+    "CONFIG_NAME",
+    "Candidate",
+    "Config",
+    "Data",
+    "Deploy",
+    "Gate",
+    "Project",
+    "Serve",
+    "Train",
+    "Trigger",
+    "import_class",
+    "load_config",
+    "parse_config",
+    "section_model",
+]
