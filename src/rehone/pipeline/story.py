@@ -133,7 +133,7 @@ def _story(scene: Scene) -> RunRecord:
         with scene.draft.stage(name):
             ending = stage(scene)
             if ending:
-                scene.draft.say(f"ends the run: {ending[0].value}")
+                scene.draft.say(f"the run ends here: {ending[0].value}")
         if ending:
             break
     return scene.draft.end(*(ending or (RunStatus.FAILED, "the last stage gave no ending")))
@@ -157,8 +157,11 @@ def _look(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
     draft.note(evidence=evidence)
-    live = f"champion {short_id(scene.champion.id)}" if scene.champion else "no champion yet"
-    draft.say(f"{live}; {len(scene.source.files):,} files, {evidence.rows:,} rows in the current window")
+    files = f"{len(scene.source.files):,} file{'s' if len(scene.source.files) != 1 else ''}"
+    if scene.champion is None:
+        draft.say(f"no champion yet; {files}")
+    else:
+        draft.say(f"champion {short_id(scene.champion.id)}; {files}, {evidence.rows:,} rows in the current window")
     return None
 
 
@@ -255,7 +258,7 @@ def _train(scene: Scene) -> Ending | None:
     draft.note(candidates=scene.search.candidates, winner=scene.search.winner)
     winner = scene.search.winner
     draft.say(
-        f"{winner.name} on {winner.window} rows leads {len(scene.search.candidates)} candidates: "
+        f"{winner.name} on {winner.window} rows {_lead(len(scene.search.candidates))}: "
         f"cross-validated ROC-AUC {winner.cv_roc_auc_mean:.4f} ± {winner.cv_roc_auc_std:.4f}"
         + "".join(f"; {note}" for note in scene.search.notes)
     )
@@ -422,6 +425,10 @@ def _opening(config: Config, door: Door) -> RunRecord:
         config_sha256=config.sha256,
         config=config.as_json(),
     )
+
+
+def _lead(candidates: int) -> str:
+    return f"leads {candidates} candidates" if candidates > 1 else "is the only candidate"
 
 
 def _day(moment: datetime) -> str:
