@@ -124,7 +124,9 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         run = getattr(record, "run_id", None)
-        line = f"{record.levelname.lower()}: {record.getMessage()}{f' (run {run})' if run else ''}"
+        because = getattr(record, "because", None)
+        said = f"{record.getMessage()}: {because}" if because else record.getMessage()
+        line = f"{record.levelname.lower()}: {said}{f' (run {run})' if run else ''}"
         if self._debug and record.exc_info:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         click.echo(line, err=True)
