@@ -17,7 +17,8 @@ import pytest
 
 from conftest import START, Project, world
 from rehone import api, load, run_pipeline
-from rehone.records import CheckStatus, DeploymentAction, Event, Outcome, RunRecord, RunStatus, TriggerKind
+from rehone.errors import StoreError
+from rehone.records import CheckStatus, DeploymentAction, Event, EventKind, Outcome, RunRecord, RunStatus, TriggerKind
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -286,6 +287,24 @@ def test_a_listener_that_fails_changes_nothing(project: Project) -> None:
     project.feed(0, 70)
     record = run_pipeline(project.root, as_of=START + timedelta(days=70), listen=gone)
     assert record.status is RunStatus.DEPLOYED
+
+
+def test_a_deployment_whose_ledger_line_cannot_be_written_stays_a_deployment(project: Project) -> None:
+    """The ledger cannot be written at the very end: the run says so, its record keeps the true ending."""
+    ledger = project.root / "runs" / "ledger.jsonl"
+
+    def spoil(event: Event) -> None:
+        if event.stage == "deploy" and event.kind is EventKind.FINISHED:
+            ledger.mkdir()
+
+    project.feed(0, 70)
+    with pytest.raises(StoreError, match="rehone status"):
+        run_pipeline(project.root, as_of=START + timedelta(days=70), listen=spoil)
+    ledger.rmdir()
+    last = RunLog(project.root / "runs").last()
+    assert last is not None
+    assert last.status is RunStatus.DEPLOYED
+    assert load(project.root).version == last.version
 
 
 def test_an_interrupt_is_recorded_and_goes_on_up(live: Project) -> None:

@@ -74,7 +74,12 @@ class Draft:
         return self.record
 
     def fail(self, error: BaseException) -> RunRecord:
-        """Close the record of a run that an exception ended."""
+        """Close the record of a run that an exception ended.
+
+        A run that had its ending keeps it: then it was the closing that failed, and that is raised.
+        """
+        if self.record.status is not None:
+            raise error
         expected = isinstance(error, RehoneError)
         trace = None if expected else "".join(traceback.format_exception(error))
         self.note(problem=Problem(type=type(error).__name__, message=str(error), traceback=trace))
