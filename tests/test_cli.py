@@ -527,7 +527,9 @@ def test_the_story_of_a_run_names_every_stage_check_candidate_and_digest() -> No
         "",
         "Repeat it",
         "  rehone run --as-of 2026-06-01 --force",
-        "  The same while the files, the configuration and the live version are the same.",
+        "  Files, configuration and live version being the same, it learns from the same",
+        "  rows; but every run before it, this one too, counts towards the cooldown, the",
+        "  budget of trainings and the uses of the holdout.",
     ]
 
 

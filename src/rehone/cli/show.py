@@ -73,6 +73,12 @@ def option(project: str) -> str:
     return "" if Path(project) == Path() else f" -p {shlex.quote(project)}"
 
 
+_REPEATED = (
+    "Files, configuration and live version being the same, it learns from the same rows; but every run before it, "
+    "this one too, counts towards the cooldown, the budget of trainings and the uses of the holdout."
+)
+
+
 def repeat_command(record: RunRecord, project: str) -> str:
     """Write the command that repeats a run while its files are there."""
     forced = (record.evidence is not None and record.evidence.forced) or (
@@ -129,7 +135,7 @@ def run_lines(record: RunRecord, project: str, *, width: int) -> list[str]:
     return [
         *lines,
         f"  {repeat_command(record, project)}",
-        *wrapped("The same while the files, the configuration and the live version are the same.", width, indent=2),
+        *wrapped(_REPEATED, width, indent=2),
     ]
 
 
