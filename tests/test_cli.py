@@ -408,6 +408,14 @@ def test_a_check_that_is_well_is_one_line_of_numbers() -> None:
     ]
 
 
+def test_a_check_that_is_well_only_because_it_is_ignored_says_so() -> None:
+    drifted = replace(OK, value=6.079, detail="PSI of amount is 6.08, ignored: listed in trigger.ignore")
+    assert _plain(check_lines(drifted, 80)) == [
+        "  ok       psi(amount): 6.079, limit 0.25, p 0.3, n 12,000",
+        "           PSI of amount is 6.08, ignored: listed in trigger.ignore",
+    ]
+
+
 def test_a_check_that_acts_says_what_was_found_and_what_to_do() -> None:
     assert _plain(check_lines(ACTS, 80)) == [
         "  act      psi(country): 0.41, limit 0.25, p 1e-09, n 12,000",

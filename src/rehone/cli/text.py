@@ -85,12 +85,12 @@ def clipped(text: str, width: int) -> str:
 
 
 def check_lines(check: Check, width: int) -> list[str]:
-    """Write one check: its status and name, its numbers, and what was found unless all is well."""
+    """Write one check: its status and name, its numbers, and what was found unless the numbers say that all is well."""
     status = str(check.status)
     head = wrapped(f"{check.label}{_facts(check)}", width, indent=11, first="  ")
     styled = click.style(status.ljust(7), fg=COLOURS[check.status])
     lines = [f"  {styled}{GAP}{head[0].strip()}", *head[1:]]
-    if check.status is not CheckStatus.OK or check.value is None:
+    if check.status is not CheckStatus.OK or check.value is None or "ignored: " in check.detail:
         said = check.sentence
         if said != check.label:
             lines += wrapped(said, width, indent=11)
