@@ -40,9 +40,25 @@ def test_an_unknown_section_is_refused_with_the_nearest_name() -> None:
 
 def test_an_unknown_estimator_is_refused_with_the_nearest_name() -> None:
     """A misspelt built-in is answered with its name."""
-    (said,) = [p for p in problems('[train]\ncandidates = ["lightgmb"]\n') if "estimator" in p]
+    (said,) = problems('[train]\ncandidates = ["lightgmb"]\n')
     assert said.startswith("line 2: ")
     assert "did you mean 'lightgbm'?" in said
+
+
+def test_an_estimator_that_is_near_to_none_is_one_problem_with_the_whole_choice() -> None:
+    """A name of another library is told the built-ins and how to name a class; the empty list is no second problem."""
+    (said,) = problems('[train]\ncandidates = ["xgbost"]\n')
+    assert said == (
+        "line 2: train.candidates.class: no estimator 'xgbost': use one of hist_gradient_boosting, lightgbm, "
+        "gradient_boosting, random_forest, logistic_regression or an import path such as "
+        "sklearn.ensemble.ExtraTreesClassifier (is 'xgbost')"
+    )
+
+
+def test_a_list_that_is_really_empty_is_refused() -> None:
+    """No candidate at all is a problem of its own."""
+    (said,) = problems("[train]\ncandidates = []\n")
+    assert said == "line 2: train.candidates: tuple should have at least 1 item after validation, not 0 (is [])"
 
 
 def test_text_that_is_not_toml_is_refused_with_its_line() -> None:

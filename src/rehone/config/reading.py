@@ -6,10 +6,12 @@ import difflib
 import importlib
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from rehone.config.sections import CONFIG_NAME, Config, section_model
 from rehone.errors import ConfigError
@@ -50,8 +52,15 @@ def parse_config(text: str, *, source: str = CONFIG_NAME, root: Path = Path()) -
     try:
         return Config(**tables, root=root)
     except ValidationError as error:
-        found = dict.fromkeys(_problem(text, e["type"], e["loc"], e["msg"], e.get("input")) for e in error.errors())
+        causes = _without_followers(error.errors())
+        found = dict.fromkeys(_problem(text, e["type"], e["loc"], e["msg"], e.get("input")) for e in causes)
         raise ConfigError(source, sorted(found, key=_line_first)) from None
+
+
+def _without_followers(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what is wrong with a list only because one of its items is wrong."""
+    places = [error["loc"] for error in errors]
+    return [e for e in errors if not any(len(p) > len(e["loc"]) and p[: len(e["loc"])] == e["loc"] for p in places)]
 
 
 def _line_first(problem: str) -> tuple[int, str]:
