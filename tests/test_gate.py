@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -379,6 +380,31 @@ def test_inconclusive_and_behind_holds_and_says_how_many_positives_would_settle_
     more = check.positives_needed - 15
     assert f"about {more} more positives would settle it ({check.positives_needed} in all, about " in verdict.reason
     assert verdict.reason.endswith("raise train.holdout or data.lookback_days")
+
+
+@pytest.mark.parametrize(
+    ("strict", "rule"),
+    [(False, "accept the default rule"), (True, "set gate.strict = false")],
+    ids=["default", "strict"],
+)
+def test_what_no_two_years_of_rows_would_settle_is_answered_with_the_margin(strict: bool, rule: str) -> None:
+    policy = LENIENT.model_copy(update={"margin_roc_auc": 0.001, "strict": strict})
+    check = _check(_judge(*_small_pair(ahead=True), policy), "roc_auc_vs_champion")
+    assert check.remedy.startswith("these data cannot settle it at this margin (about ")
+    assert check.remedy.endswith(f"raise gate.margin_roc_auc, or {rule}, which ships a challenger that is not behind")
+
+
+def test_two_years_of_rows_are_still_advised_and_a_day_more_is_not() -> None:
+    holdout, challenger, champion = _small_pair(ahead=False)
+    policy = LENIENT.model_copy(update={"blocks": "none"})
+    advised = {}
+    for days in range(30, 1500, 10):
+        slower = _holdout(holdout.labels, days=days)
+        remedy = _check(_judge(slower, challenger, champion, policy), "roc_auc_vs_champion").remedy
+        said = re.search(r"about ([0-9,]+) more days", remedy)
+        assert said is not None
+        advised[int(said[1].replace(",", ""))] = remedy.endswith("raise train.holdout or data.lookback_days")
+    assert max(n for n, more in advised.items() if more) <= 730 < min(n for n, more in advised.items() if not more)
 
 
 def test_swapped_models_get_the_mirrored_differences() -> None:

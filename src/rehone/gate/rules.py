@@ -21,6 +21,7 @@ from rehone.records import Check, CheckStatus, Metrics
 POWER = 0.80
 FEW_BLOCKS = 10
 MOST_POSITIVES_SAID = 10_000_000
+MOST_DAYS_ADVISED = 730
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -324,13 +325,25 @@ def _remedy(case: Case, bout: _Bout, needed: int | None) -> str:
     if bout.worse:
         return "the champion stays; look at what changed in the training window or the candidates"
     if needed is not None:
-        more = needed - case.positives
-        rate = case.positives / case.days if case.days > 0 else 0.0
-        pace = f", about {count(math.ceil(more / rate), 'more day')} at {number(rate, 1)} a day" if rate else ""
-        return f"about {count(more, 'more positive')} would settle it ({needed:,} in all{pace}): raise train.holdout or data.lookback_days"
+        return _wait_or_widen(case, bout, needed)
     if bout.spread is None:
         return f"widen the holdout to at least {FEW_BLOCKS} of them: raise train.holdout or data.lookback_days"
     return ""
+
+
+def _wait_or_widen(case: Case, bout: _Bout, needed: int) -> str:
+    """Advise more rows when they can be had, and another margin when they cannot."""
+    more = needed - case.positives
+    rate = case.positives / case.days if case.days > 0 else 0.0
+    days = math.ceil(more / rate) if rate else 0
+    pace = f", about {count(days, 'more day')} at {number(rate, 1)} a day" if rate else ""
+    if days <= MOST_DAYS_ADVISED:
+        return f"about {count(more, 'more positive')} would settle it ({needed:,} in all{pace}): raise train.holdout or data.lookback_days"
+    default = "set gate.strict = false" if case.policy.strict else "accept the default rule"
+    return (
+        f"these data cannot settle it at this margin (about {count(more, 'more positive')} needed{pace}): "
+        f"raise gate.margin_{bout.name}, or {default}, which ships a challenger that is not behind"
+    )
 
 
 def _average_precision(case: Case, champion: Side) -> Check:
