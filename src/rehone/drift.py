@@ -284,8 +284,11 @@ def _incident(like: FeatureProfile, current: FeatureProfile, bins: _Bins, parts:
     if not carried or carried < whole / 2:
         return None
     names = [name for name, part in special.items() if part >= carried / 5]
-    if names == ["unseen"] and _one_value(like):
-        return "constant"
+    if names == ["unseen"]:
+        if _one_value(like):
+            return "constant"
+        if like.kind is FeatureKind.NUMERIC:  # a number that grew is news of the world, not of the feed
+            return None
     return ", ".join(names)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from conftest import START, Project, world
 from rehone import api, load, run_pipeline
-from rehone.errors import StoreError
+from rehone.errors import NotFound, StoreError
 from rehone.records import CheckStatus, DeploymentAction, Event, EventKind, Outcome, RunRecord, RunStatus, TriggerKind
 from rehone.runlog import RunLog
 from rehone.store import Store
@@ -252,6 +252,30 @@ def test_an_unreadable_champion_fails_closed(live: Project) -> None:
     assert store(live).head() == head
 
 
+def test_a_store_that_is_gone_is_never_taken_for_a_first_deployment(live: Project) -> None:
+    """The disk is not mounted: the run log remembers a deployment, so neither run nor check begins anew."""
+    (live.root / "store").rename(live.root / "unmounted")
+    live.feed(70, 72)
+    record = live.run(72)
+    assert record.status is RunStatus.FAILED
+    assert "there is no deployment log in" in record.sentence
+    assert not (live.root / "store").exists()
+    with pytest.raises(NotFound, match="mount or restore the store"):
+        api.check(live.root, as_of=START + timedelta(days=72))
+
+
+def test_names_that_no_column_has_are_said_before_a_run_learns_from_a_leak(live: Project) -> None:
+    """A misspelt name in `exclude` stops check and run; a name like no column only warns."""
+    live.configure(data={"exclude": ["chanel"]})
+    preview = api.check(live.root, as_of=START + timedelta(days=70))
+    assert "data.exclude names 'chanel', which is in no file: did you mean 'channel'?" in preview.sentence
+    assert live.run(70).status is RunStatus.FAILED
+    live.configure(data={"exclude": ["gone_upstream"]})
+    preview = api.check(live.root, as_of=START + timedelta(days=70))
+    (found,) = [c for c in preview.data_checks if c.name == "unknown_column"]
+    assert found.status is CheckStatus.WARN
+
+
 def test_no_candidate_that_can_be_fitted_fails(project: Project) -> None:
     """When every candidate fails, the sentence says which and why."""
     project.configure(
@@ -322,6 +346,7 @@ def test_an_interrupt_is_recorded_and_goes_on_up(live: Project) -> None:
     assert last.status is RunStatus.FAILED
     assert last.problem is not None
     assert last.problem.type == "KeyboardInterrupt"
+    assert last.sentence.startswith("interrupted (KeyboardInterrupt)")
 
 
 def test_a_clock_that_was_set_back_fails(live: Project) -> None:

@@ -64,8 +64,10 @@ class Draft:
     def _tell(self, event: Event) -> None:
         try:
             self._listen(event)
-        except Exception:  # a listener, such as a closed terminal, may not undo a deployment
-            log.warning("a listener failed", exc_info=True, extra={"run_id": self.record.run_id})
+        except Exception as error:  # a listener, such as a closed terminal, may not undo a deployment
+            self._listen = lambda _: None
+            facts = {"run_id": self.record.run_id, "because": repr(error)}
+            log.warning("the run goes on without its listener", exc_info=True, extra=facts)
 
     def end(self, status: RunStatus, sentence: str) -> RunRecord:
         """Close the record with an ending and the sentence that says why."""
@@ -80,11 +82,18 @@ class Draft:
         """
         if self.record.status is not None:
             raise error
-        expected = isinstance(error, RehoneError)
-        trace = None if expected else "".join(traceback.format_exception(error))
+        trace = None if isinstance(error, RehoneError) else "".join(traceback.format_exception(error))
         self.note(problem=Problem(type=type(error).__name__, message=str(error), traceback=trace))
-        return self.end(RunStatus.FAILED, str(error) if expected else f"unexpected {type(error).__name__}: {error}")
+        return self.end(RunStatus.FAILED, _said(error))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, RehoneError):
+        return str(error)
+    if isinstance(error, Exception):
+        return f"unexpected {type(error).__name__}: {error}"
+    return f"interrupted ({type(error).__name__}): nothing that is live was touched by what was still to come"
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (_said(error).splitlines() or [type(error).__name__])[0]

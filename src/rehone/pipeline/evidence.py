@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,16 +16,18 @@ from rehone import artifact, data, drift, monitor, profile
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Source
-from rehone.errors import ArtifactError, ContractError, StoreError
+from rehone.errors import ArtifactError, ContractError, NotFound, StoreError
 from rehone.records import (
     Attempts,
     Check,
+    CheckStatus,
     Deployment,
     Estimate,
     Evidence,
     Manifest,
     ModelVersion,
     Profile,
+    RunStatus,
     ScoreProfile,
     Window,
 )
@@ -197,11 +201,46 @@ def _measure(
 
 
 def findings(source: Source, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
-    """Return what is known of the feed before any row is read: broken files, lost columns, how old it is."""
+    """Return what is known of the feed before any row is read: broken files, lost columns, names that nobody has."""
     span = source.span()
     fresh = data.freshness(span.end if span else None, as_of, config.data)
     lost = data.missing_features(source.features(), champion.profile if champion else None, source.columns)
-    return (*source.findings, *lost, *((fresh,) if fresh else ()))
+    strange = _strangers(config, tuple(source.columns))
+    return (*source.findings, *lost, *strange, *((fresh,) if fresh else ()))
+
+
+def _strangers(config: Config, known: tuple[str, ...]) -> Iterator[Check]:
+    """Find names in the configuration that no column has; one that is nearly a column is a mistake."""
+    named = [("data.label", config.data.label)]
+    named += [("data.exclude", name) for name in config.data.exclude]
+    named += [("data.categorical", name) for name in config.data.categorical]
+    named += [("trigger.ignore", name) for name in config.trigger.ignore]
+    for key, name in named:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
+        needed = key == "data.label" or bool(near)
+        yield Check(
+            name="unknown_column",
+            subject=name,
+            status=CheckStatus.ACT if needed else CheckStatus.WARN,
+            detail=f"{key} names {name!r}, which is in no file",
+            remedy=f"did you mean {near[0]!r}?" if near else f"correct {key} or take the name out",
+        )
+
+
+def refuse_lost_store(store: Path, lines: tuple[Line, ...]) -> None:
+    """Refuse to take a store that is gone for one that never was.
+
+    Raises:
+        NotFound: the run log knows of a deployment, and there is no deployment log.
+    """
+    deployed = [line for line in lines if line.status is RunStatus.DEPLOYED]
+    if deployed and not any((store / "deployments").glob("[0-9]*.json")):
+        raise NotFound(
+            f"run {deployed[-1].run_id} deployed a version, but there is no deployment log in {store}: mount or restore "
+            "the store, or correct project.store; to begin anew on purpose, move the run records away too"
+        )
 
 
 def days_of(rows: pl.DataFrame) -> np.ndarray:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from rehone import data, trigger
 from rehone.config import Config
-from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
+from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Deployment, DeploymentState, Preview
-from rehone.runlog import Line, RunLog
+from rehone.runlog import RunLog
 from rehone.store import Store
 
 
@@ -19,11 +19,11 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
     The champion is the version that was live on that day by the deployment log.
     """
     champion: Champion | None = None
-    lines: tuple[Line, ...] = ()
+    lines = RunLog(config.runs_path).lines()
+    refuse_lost_store(config.store_path, lines)
     if config.store_path.exists():
         store = Store(config.store_path)
         champion = read_champion(store, _live_on(store, as_of), config)
-        lines = RunLog(config.runs_path).lines()
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)
     source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)

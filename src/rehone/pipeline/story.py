@@ -22,7 +22,7 @@ from rehone.data import Source
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
 from rehone.pipeline.draft import Draft, Listen
-from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
+from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
 from rehone.pipeline.words import acting, all_of, set_back, unreadable
 from rehone.records import (
     CheckStatus,
@@ -102,6 +102,7 @@ def run(config: Config, door: Door) -> RunRecord:
     runlog = RunLog(config.runs_path)
     draft = Draft(_opening(config, door), runlog, clock=door.clock, listen=door.listen)
     try:
+        refuse_lost_store(config.store_path, runlog.lines())
         store = Store.create(config.store_path)
         with store.lock(door.run_id):
             runlog.close_orphans(now=door.clock())

@@ -79,6 +79,7 @@ def run(
             started=lambda: on_ready(url) if on_ready else None,
             stopping=retire,
         )
+        follower.step()  # what is live is loaded before the first request is taken
         with _running(threads, retire):
             server.run(sockets=[listener])
 
