@@ -24,7 +24,15 @@ import pytest
 from rehone.cli import endings, main
 from rehone.cli.progress import Lines, listening
 from rehone.cli.show import preview_lines, repeat_command, run_ending, run_lines, version_lines
-from rehone.cli.status import doctor_lines, history_entry, history_lines, next_step, rollback_lines, status_lines
+from rehone.cli.status import (
+    doctor_lines,
+    history_entry,
+    history_lines,
+    manual_lines,
+    next_step,
+    rollback_lines,
+    status_lines,
+)
 from rehone.cli.text import check_lines, clean, number
 from rehone.codec import decode
 from rehone.config import Config, load_config
@@ -708,6 +716,22 @@ def test_history_of_a_project_without_runs_says_how_to_make_the_first() -> None:
     assert history_lines((), "x", width=80) == ["No runs yet: `rehone run -p x` makes the first."]
 
 
+def test_deployments_that_no_run_made_stand_below_the_history() -> None:
+    back = _live(
+        generation=5, version=OLD, action=DeploymentAction.ROLLBACK, actor="ann@shop", run_id=None, reason="complaints"
+    )
+    nothing = replace(back, generation=6, version=None, reason="")
+    assert _plain(manual_lines((_live(), back, nothing), width=80)) == [
+        "",
+        "Deployments that no run made",
+        "  2026-06-01 02:00 UTC  generation 5, rollback to 1b2c3d4 by ann@shop:",
+        "                        complaints",
+        "  2026-06-01 02:00 UTC  generation 6, rollback to nothing by ann@shop: no reason",
+        "                        given",
+    ]
+    assert manual_lines((_live(),), width=80) == []
+
+
 def test_an_entry_of_the_json_history_has_the_promised_keys() -> None:
     entry = history_entry(_whole())
     promised = {name: entry[name] for name in ("run_id", "status", "trigger", "started_at")}
@@ -858,6 +882,11 @@ def test_a_rollback_puts_the_other_version_back(bikes: Path, tmp_path: Path) -> 
     )
     back = json.loads(_rehone("rollback", "-p", copy, "--to", first[:8], "--json").stdout)
     assert (back["version"], back["action"], back["generation"]) == (first, "rollback", 3)
+    said = _rehone("history", "-p", copy).stdout
+    assert re.search(r"\nDeployments that no run made\n  .* UTC +generation 2, rollback to nothing by ", said)
+    assert ": a drill " in " ".join(said.split())
+    assert f"generation 3, rollback to {first[:7]} by " in said
+    assert {"run_id", "status"} <= set(json.loads(_rehone("history", "-p", copy, "--json").stdout)[0])
 
 
 def _stopped(folder: Path, sign: signal.Signals) -> tuple[int, str]:

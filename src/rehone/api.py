@@ -141,6 +141,12 @@ def history(project: Where = ".") -> tuple[RunRecord, ...]:
     return RunLog(_config(project).runs_path).records()
 
 
+def deployments(project: Where = ".") -> tuple[Deployment, ...]:
+    """Return every record of the deployment log, oldest first; none when there is no store yet."""
+    store_path = _config(project).store_path
+    return Store(store_path).log() if store_path.exists() else ()
+
+
 def show(project: Where, ref: str) -> RunRecord | ModelVersion:
     """Return the run or the version whose id is, or starts with, `ref`.
 
@@ -262,6 +268,7 @@ def _git_commit(folder: Path) -> str | None:
 __all__ = [
     "CONFIG_NAME",
     "check",
+    "deployments",
     "doctor",
     "history",
     "load",

@@ -156,9 +156,12 @@ def status(project: str, as_json: bool) -> int:
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N runs. Default: all.")
 @_json
 def history(project: str, limit: int | None, as_json: bool) -> int:
-    """List the runs, oldest first: when, how they ended and why they trained."""
+    """List the runs, oldest first: when, how they ended and why they trained.
+
+    Below them stand the deployments that no run made, such as rollbacks by hand.
+    """
     from rehone import api
-    from rehone.cli.status import history_entry, history_lines
+    from rehone.cli.status import history_entry, history_lines, manual_lines
 
     records = api.history(project)
     records = records[-limit:] if limit else records
@@ -166,6 +169,7 @@ def history(project: str, limit: int | None, as_json: bool) -> int:
         _print_json([history_entry(record) for record in records])
     else:
         _print(history_lines(records, project, width=_width()))
+        _print(manual_lines(api.deployments(project), width=_width()))
     return endings.GOOD
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from rehone.cli.show import COLOURS, ending_of, option
-from rehone.cli.text import check_lines, clipped, fact, moment, table, wrapped
+from rehone.cli.text import check_lines, clipped, fact, moment, table, title, wrapped
 from rehone.codec import plain
 from rehone.records import (
     Check,
     CheckStatus,
     Deployment,
+    DeploymentAction,
     DeploymentState,
     ProjectStatus,
     Replica,
@@ -153,6 +154,20 @@ def _row(record: RunRecord) -> tuple[str, str, str, str, str]:
     day = f"{record.as_of.astimezone(UTC):%Y-%m-%d}"
     version = record.version[:7] if record.version else "-"
     return (record.run_id, day, ending_of(record), str(kind or "-"), version)
+
+
+def manual_lines(deployments: tuple[Deployment, ...], *, width: int) -> list[str]:
+    """List the deployments that no run made, oldest first; nothing when there is none."""
+    made = [deployment for deployment in deployments if deployment.run_id is None]
+    if not made:
+        return []
+    lines = title("Deployments that no run made")
+    for deployment in made:
+        served = deployment.version[:7] if deployment.version else "nothing"
+        way = "to" if deployment.action is DeploymentAction.ROLLBACK else "of"
+        by = f"generation {deployment.generation}, {deployment.action} {way} {served} by {deployment.actor}"
+        lines += fact(moment(deployment.at), f"{by}: {deployment.reason or 'no reason given'}", width, column=22)
+    return lines
 
 
 def rollback_lines(deployment: Deployment, width: int) -> list[str]:
