@@ -39,6 +39,10 @@ HERE = Path(__file__).parent
 LABEL = "label"
 MONTHS = [date(year, month, 1) for year in (2011, 2012) for month in range(1, 13)][4:]
 SABOTAGED, REFUSED = date(2012, 3, 1), date(2012, 8, 1)
+STAGED = {
+    SABOTAGED: "a broken join has shuffled the labels of all but the newest 27 days",
+    REFUSED: "a second service joins that says model_loaded: true for ever, of the OLD version",
+}
 
 console = Console(highlight=False)
 
@@ -49,7 +53,6 @@ class Row:
 
     month: date
     record: RunRecord
-    what: str
     live_auc: float
     static_auc: float
     requests: int
@@ -200,21 +203,25 @@ def project_text(source: str = "data/*.parquet", extra: str = "") -> str:
 def tell(event: Event) -> None:
     """Print the sentence of each stage."""
     if event.kind is EventKind.FINISHED and event.sentence:
-        console.print(Padding(f"[bold]{event.stage}[/bold] {event.sentence}", (0, 0, 0, 4)), style="dim")
+        told = Table.grid(padding=(0, 1))
+        told.add_column(width=11)
+        told.add_column()
+        told.add_row(f"   {event.stage}", event.sentence)
+        console.print(told, style="dim")
 
 
-def run_month(folder: Path, feed: Feed, month: date) -> tuple[RunRecord, str]:
+def run_month(folder: Path, feed: Feed, month: date) -> RunRecord:
     """Run the pipeline as of a month, in the way that the story wants it that month."""
     if month == SABOTAGED:
         feed.with_shuffled_labels(folder / "data-broken", month, clean_days=27)
         config = parse_config(project_text("data-broken/*.parquet"), root=folder)
-        return run_pipeline(config, as_of=month, force=True, listen=tell), "labels shuffled by a broken join"
+        return run_pipeline(config, as_of=month, force=True, listen=tell)
     if month == REFUSED:
         with stubborn_service(load(folder).version or "") as url:
             extra = f'\n[deploy]\nhealth_url = "{url}"\ntrial_seconds = 4\n'
             config = parse_config(project_text(extra=extra), root=folder)
-            return run_pipeline(config, as_of=month, force=True, listen=tell), "a service that will not reload"
-    return run_pipeline(folder, as_of=month, listen=tell), ""
+            return run_pipeline(config, as_of=month, force=True, listen=tell)
+    return run_pipeline(folder, as_of=month, listen=tell)
 
 
 def auc(model: Predictor, rows: pl.DataFrame) -> float:
@@ -232,14 +239,17 @@ def live_through(folder: Path, months: list[date]) -> list[Row]:
         static: Predictor | None = None
         for month in months:
             feed.until(month)
-            console.print(f"[bold]{month:%B %Y}[/bold]  rehone run --as-of {month}")
-            record, what = run_month(folder, feed, month)
+            force = " --force" if month in STAGED else ""
+            console.print(f"[bold]{month:%B %Y}[/bold]  rehone run --as-of {month}{force}")
+            if month in STAGED:
+                console.print(Padding(f"[yellow]staged[/yellow] {STAGED[month]}", (0, 0, 0, 2)))
+            record = run_month(folder, feed, month)
             _say_ending(record)
             live = load(folder)
             static = static or live
             traffic.start()
             ahead = feed.between(month, months_later(month))
-            table.append(Row(month, record, what, auc(live, ahead), auc(static, ahead), *traffic.since_last()))
+            table.append(Row(month, record, auc(live, ahead), auc(static, ahead), *traffic.since_last()))
     return table
 
 
@@ -257,10 +267,16 @@ def _say_ending(record: RunRecord) -> None:
 
 def show(table: list[Row]) -> None:
     """Print the table of all months, and what they add up to."""
-    out = Table(title="Month by month", title_justify="left", box=None, pad_edge=False)
+    out = Table(
+        title="Month by month ('never': ROC-AUC of the first version, never retrained)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+    )
     for name in ("month", "trigger", "ending", "version"):
         out.add_column(name, no_wrap=True)
-    for name in ("AUC live", "never retrained", "requests", "lost"):
+    for name in ("AUC live", "never", "requests", "lost"):
         out.add_column(name, justify="right", no_wrap=True)
     for row in table:
         kind = row.record.trigger.kind if row.record.trigger else None
@@ -278,8 +294,8 @@ def show(table: list[Row]) -> None:
     console.print(out)
     console.print()
     for row in table:
-        if row.what:
-            console.print(f"{row.month:%Y-%m}  {row.what}: {row.record.status}")
+        if row.month in STAGED:
+            console.print(f"{row.month:%Y-%m}  {STAGED[row.month]}: {row.record.status}")
     mean = sum(r.live_auc for r in table) / len(table)
     static = sum(r.static_auc for r in table) / len(table)
     console.print(
@@ -327,7 +343,7 @@ def main() -> None:
         f"  .venv/bin/rehone status   -p {shown}\n"
         f"  .venv/bin/rehone history  -p {shown}\n"
         f"  .venv/bin/rehone show     -p {shown} {table[-1].record.run_id}\n"
-        f"  .venv/bin/rehone check    -p {shown} --as-of 2012-12-15\n"
+        f"  .venv/bin/rehone check    -p {shown} --as-of 2012-12-01\n"
         f"  .venv/bin/rehone rollback -p {shown}\n"
         f"  .venv/bin/rehone doctor   -p {shown}"
     )
