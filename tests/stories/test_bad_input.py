@@ -227,9 +227,14 @@ def test_one_text_file_glued_from_two_schemas(live: Project) -> None:
 
 def test_no_label_at_all(live: Project) -> None:
     change(live, 0, 100, lambda day: day.rename({"label": "lable"}))
+    assert run(live).sentence == "data incident: data.label names 'label', which is in no file: did you mean 'lable'?"
+
+
+def test_no_label_and_no_column_like_it(live: Project) -> None:
+    change(live, 0, 100, lambda day: day.drop("label"))
     assert run(live).sentence == (
-        "the data in 2026-02-10..2026-04-11 cannot be learned from: label 'label' is in no file; the columns are at, "
-        "amount, velocity, known, channel, lable: did you mean 'lable'? correct data.label, or add the column"
+        "data incident: data.label names 'label', which is in no file: correct data.label; the columns are at, amount, "
+        "velocity, known, channel"
     )
 
 

@@ -225,7 +225,7 @@ def _strangers(config: Config, known: tuple[str, ...]) -> Iterator[Check]:
             subject=name,
             status=CheckStatus.ACT if needed else CheckStatus.WARN,
             detail=f"{key} names {name!r}, which is in no file",
-            remedy=f"did you mean {near[0]!r}?" if near else f"correct {key} or take the name out",
+            remedy=f"did you mean {near[0]!r}?" if near else f"correct {key}; the columns are {', '.join(known[:20])}",
         )
 
 
