@@ -1,6 +1,6 @@
 """Measure Rehone against the tutorial way, as ratios from one run on one machine.
 
-    make bench                         all three, about an hour: the tutorial way is slow
+    make bench                         all three, an hour or two: the tutorial way is slow
     .venv/bin/python bench/run.py small check        only these
 
 Each side runs as a process of its own; the kernel says what it used (wall, CPU, peak memory).
