@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+import polars as pl
 import pytest
 
 from rehone.cli import endings, main
@@ -318,7 +319,7 @@ def test_debug_shows_the_traceback_of_a_bug(
     ("error", "code", "said"),
     [(KeyboardInterrupt(), 130, "Interrupted"), (endings.Terminated(), 143, "Stopped by SIGTERM")],
 )
-def test_a_stopped_command_says_that_production_is_untouched(
+def test_a_stopped_command_says_that_what_is_live_is_whole(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
@@ -327,11 +328,7 @@ def test_a_stopped_command_says_that_production_is_untouched(
 ) -> None:
     _raising(monkeypatch, error)
     assert main(["status"]) == code
-    assert (
-        capsys.readouterr()
-        .err.strip()
-        .endswith(f"{said}: production is untouched, it serves what it served before. `rehone status` shows it.")
-    )
+    assert capsys.readouterr().err.strip().endswith(f"{said}: what is live is whole, and `rehone status` shows it.")
 
 
 @pytest.mark.parametrize(
@@ -920,7 +917,7 @@ def test_a_run_that_is_stopped_leaves_a_closed_record_and_production_untouched(
     before = json.loads(_rehone("status", "-p", copy, "--json").stdout)["deployment"]
     returned, said = _stopped(copy, sign)
     assert returned == code, said
-    assert said.strip().endswith("production is untouched, it serves what it served before. `rehone status` shows it.")
+    assert said.strip().endswith("what is live is whole, and `rehone status` shows it.")
     after = json.loads(_rehone("status", "-p", copy, "--json").stdout)
     assert (after["deployment"], after["last_run"]["status"]) == (before, "failed")
 
@@ -952,3 +949,15 @@ def _health(url: str) -> dict[str, object]:
 def test_nothing_is_asked_and_nothing_is_coloured_where_there_is_no_terminal(bikes: Path) -> None:
     for command in ("status", "doctor"):
         assert "\x1b" not in _process(command, "-p", bikes)
+
+
+def test_a_reader_that_has_seen_enough_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    """`rehone check | true` still ends with 2 when the data cannot be trained on."""
+    (tmp_path / "data").mkdir()
+    pl.DataFrame({"at": ["2026-01-01T00:00:00"], "a": [1.0]}).write_parquet(tmp_path / "data" / "2026-01-01.parquet")
+    (tmp_path / "rehone.toml").write_text('[data]\nlabel = "no_such_label"\n')
+    command = [Path(sys.executable).with_name("rehone"), "check", "-p", tmp_path, "--as-of", "2026-01-02"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) == 2

@@ -270,12 +270,18 @@ def _ask(question: str, choices: tuple[str, ...]) -> str:
 def _print_json(record: object) -> None:
     from rehone.codec import encode
 
-    click.echo(encode(record).decode(), nl=False)
+    _say(encode(record).decode())
 
 
 def _print(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(line)
+    _say("".join(f"{line}\n" for line in lines))
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:  # `rehone check | head -1` keeps the exit code of the check
+        endings.unread()
 
 
 def _width() -> int:

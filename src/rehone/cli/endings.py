@@ -31,8 +31,8 @@ EXIT_CODES = {
     BUG: "a bug in Rehone: please report it",
     MUST_FIX: "a person must fix something: the command line, the configuration, the data, the store; or the run failed",
     HELD: "a challenger was rejected, the comparison was inconclusive, or the deployment was rolled back",
-    INTERRUPTED: "interrupted with Ctrl-C; production is untouched",
-    TERMINATED: "stopped by SIGTERM; production is untouched",
+    INTERRUPTED: "interrupted with Ctrl-C; what is live is whole",
+    TERMINATED: "stopped by SIGTERM; what is live is whole",
 }
 
 
@@ -58,18 +58,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except RehoneError as error:
         return _stop(MUST_FIX, str(error), session)
     except Terminated:
-        return _stop(TERMINATED, f"Stopped by SIGTERM: {_UNTOUCHED}", session)
+        return _stop(TERMINATED, f"Stopped by SIGTERM: {_WHOLE}", session)
     except (KeyboardInterrupt, click.Abort):
-        return _stop(INTERRUPTED, f"Interrupted: {_UNTOUCHED}", session)
+        return _stop(INTERRUPTED, f"Interrupted: {_WHOLE}", session)
     except BrokenPipeError:
-        return _unread()
+        return unread()
     except Exception as error:  # noqa: BLE001 - the outermost door: what nobody planned ends in a report, not a stack
         said = f"{type(error).__name__}: {error}".strip(": ")
         again = "" if session.debug else "run it again as `rehone --debug ...` for the traceback and "
         return _stop(BUG, f"This is a bug in Rehone ({said}): {again}please report it.", session)
 
 
-_UNTOUCHED = "production is untouched, it serves what it served before. `rehone status` shows it."
+_WHOLE = "what is live is whole, and `rehone status` shows it."
 
 
 def _run(args: Sequence[str] | None, session: Session) -> int:
@@ -98,8 +98,8 @@ def _run(args: Sequence[str] | None, session: Session) -> int:
             signal.signal(signal.SIGTERM, before)
 
 
-def _unread() -> int:
-    """End well when the reader of a pipe had seen enough."""
+def unread() -> int:
+    """Write to nowhere from now on: the reader of the pipe had seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return GOOD
 

@@ -6,7 +6,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -179,11 +178,3 @@ def with_time(rows: pl.DataFrame, time: str | None, zone: str) -> pl.DataFrame:
     """Add the event time of each row, and sort by it."""
     moment = pl.col(FILE_DAY).cast(pl.Datetime("us", "UTC")) if time is None else instant(time, rows.schema[time], zone)
     return rows.with_columns(moment.alias(TIME)).sort(TIME, maintain_order=True)
-
-
-def last_day(days: pl.DataFrame) -> date:
-    """Return the newest day of a calendar."""
-    newest = days["day"].to_list()[-1]
-    if not isinstance(newest, date):
-        raise DataError("no row has a time that can be read")
-    return newest

@@ -17,7 +17,6 @@ ACCEPT_SELECTION = "label is not null, and I accept that this selects on the out
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 def _may_be_off(section: type[BaseModel], key: str) -> bool:
