@@ -18,11 +18,11 @@ from typing import Any
 
 import click
 
-from rehone import records
 from rehone.cli.commands import app
 from rehone.cli.endings import EXIT_CODES
 from rehone.cli.template import sections
 from rehone.config import Config, section_model
+from rehone.records import deployments, evidence, facts, models, profiles, runs, words
 
 PAGES = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/generate.py: change the code, then run `python docs/generate.py` -->"
@@ -155,12 +155,16 @@ def _type(schema: dict[str, Any]) -> str:
     return " ".join([kind, *(f"{sign} {value}" for sign, value in bounds if value is not None)])
 
 
+def nouns() -> Iterator[tuple[str, type]]:
+    """Walk the modules of `records` from the words to the runs, each from top to bottom."""
+    for module in (words, facts, profiles, evidence, models, deployments, runs):
+        yield from ((n, t) for n, t in vars(module).items() if inspect.isclass(t) and t.__module__ == module.__name__)
+
+
 def _records() -> Iterator[str]:
     yield "What `--json` prints, what `runs/` and `store/` hold, and what the Python functions return."
     yield "A field that was not measured is `null`. Later versions may add fields; none is renamed or removed."
-    for name, thing in vars(records).items():
-        if not inspect.isclass(thing) or thing.__module__ != records.__name__:
-            continue
+    for name, thing in nouns():
         if issubclass(thing, enum.StrEnum):
             yield from _values(name, thing)
         elif dataclasses.is_dataclass(thing):

@@ -28,6 +28,11 @@ EXAMPLES: Mapping[str, Any] = {
     "train.parallel": 2,
     "gate.max_relative_loss": 0.05,
     "deploy.health_url": "http://127.0.0.1:8080/health",
+    "deploy.signing_key": "signing.key",
+    "serve.token_file": "operator.token",
+    "predictions.columns": ["amount", "country"],
+    "predictions.labels": "labels/*.parquet",
+    "shadow.seconds": 600.0,
 }
 """What keys without a default might look like; commented out in the file."""
 

@@ -1,0 +1,89 @@
+"""Hold what was read, split, trained and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rehone.records.facts import Check, Window
+from rehone.records.words import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One file of the window, by its path inside the project, and the digest of its bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataWindow:
+    """Exactly what a run read: enough to read it again and to notice if it changed."""
+
+    source: str
+    window: Window
+    rows: int
+    positives: int | None
+    sha256: str
+    files: tuple[DataFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The newest matured rows are held out; everything older may be learned from."""
+
+    train: Window
+    holdout: Window
+    train_rows: int
+    train_positives: int
+    holdout_rows: int
+    holdout_positives: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Quality on labelled rows. `recall`, `precision` and cost are at `threshold`."""
+
+    n: int
+    positives: int
+    roc_auc: float | None = None
+    average_precision: float | None = None
+    recall: float | None = None
+    precision: float | None = None
+    cost_per_1000: float | None = None
+    brier: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """One estimator on one training window: its cross-validated scores, or why it has none."""
+
+    name: str
+    estimator: str
+    params: dict[str, Any]
+    window: str
+    rows: int
+    cv_roc_auc_mean: float | None = None
+    cv_roc_auc_std: float | None = None
+    fold_roc_auc: tuple[float, ...] = ()
+    fit_seconds: float | None = None
+    error: str | None = None
+    winner: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate concluded, with every check it made and both models' metrics."""
+
+    outcome: Outcome
+    reason: str
+    checks: tuple[Check, ...] = ()
+    challenger: Metrics | None = None
+    champion: Metrics | None = None
+    weak_evidence: bool = False
+    lacks_rows: bool = False

@@ -1,0 +1,101 @@
+"""Hold what a champion remembers of its own data, and rows counted into its bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rehone.records.facts import Window
+from rehone.records.words import FeatureKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureProfile:
+    """Bins and reference counts of one feature.
+
+    For a numeric feature, bin `i` holds `edges[i-1] < x <= edges[i]`, with an open bin on
+    either side: `len(counts) == len(edges) + 1`. A value with a bin of its own (an atom) is
+    a pair of neighbouring edges. For a boolean or categorical feature, `values[i]` has
+    `counts[i]`; rare values are pooled in `pooled`. `missing` (null or NaN), `infinite` and
+    `unseen` rows are counted apart. Counts of disjoint row sets add up exactly.
+
+    `expected_unseen` is how many of the reference's own rows hold values that another draw
+    of that size would be expected to call rare or unseen (Good-Turing); `unseen_variance` is
+    what that estimate adds to the variance, in rows squared. `lowest` and `highest` are
+    `None` where an infinite one was. `clock_like` marks a date, a counter or a calendar column.
+    """
+
+    feature: str
+    kind: FeatureKind
+    edges: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+    pooled_values: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    pooled: int = 0
+    missing: int = 0
+    infinite: int = 0
+    unseen: int = 0
+    expected_unseen: int = 0
+    unseen_variance: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+    clock_like: bool = False
+
+    @property
+    def n(self) -> int:
+        return sum(self.counts) + self.pooled + self.missing + self.infinite + self.unseen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreProfile:
+    """Histogram of out-of-sample scores: bin `i` holds `edges[i-1] < s <= edges[i]`.
+
+    `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    by_weekday: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def n(self) -> int:
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a version knows of the data it was made from; a few KB, no rows.
+
+    `by_weekday` holds, for Monday..Sunday, the counts of each feature in the order of
+    `features` (flattened as in `FeatureProfile`: counts, pooled, missing, infinite, unseen),
+    so that a window shorter than a week is compared with the same weekdays.
+    """
+
+    format: int = 1
+    window: Window
+    rows: int
+    positives: int
+    features: tuple[FeatureProfile, ...]
+    scores: ScoreProfile | None = None
+    by_weekday: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    threshold: float | None = None
+
+    @property
+    def label_rate(self) -> float | None:
+        return self.positives / self.rows if self.rows else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Rows of some window counted into the bins of a `Profile`. Counts of disjoint row sets add up.
+
+    `weekday_rows` counts rows by Monday..Sunday; `oldest` and `newest` are the first and last
+    event counted.
+    """
+
+    rows: int
+    features: tuple[FeatureProfile, ...]
+    scores: ScoreProfile | None = None
+    weekday_rows: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)
+    oldest: datetime | None = None
+    newest: datetime | None = None

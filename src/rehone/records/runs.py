@@ -1,0 +1,134 @@
+"""Hold the whole story of one run, and what is said while it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from rehone.records.deployments import Deployment, ModelVersion, Replica, ShadowReport
+from rehone.records.evidence import Evidence, TriggerDecision
+from rehone.records.facts import Check
+from rehone.records.models import CandidateResult, DataWindow, Split, Verdict
+from rehone.records.words import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a run: the sentence it said and how long it took."""
+
+    name: str
+    sentence: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An exception that ended a run, as it was raised."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """The whole story of one run. `status is None` while it is under way.
+
+    Reads like a mapping too: `record["status"]`, `"verdict" in record`, `dict(record)`.
+    """
+
+    format: int = 1
+    run_id: str
+    project: str
+    as_of: datetime
+    started_at: datetime
+    finished_at: datetime | None = None
+    status: RunStatus | None = None
+    sentence: str = ""
+    seed: int
+    host: str
+    pid: int
+    rehone_version: str
+    git_commit: str | None = None
+    config_sha256: str
+    config: dict[str, Any]
+    stages: tuple[Stage, ...] = ()
+    evidence: Evidence | None = None
+    trigger: TriggerDecision | None = None
+    data: DataWindow | None = None
+    data_checks: tuple[Check, ...] = ()
+    split: Split | None = None
+    candidates: tuple[CandidateResult, ...] = ()
+    winner: CandidateResult | None = None
+    champion: str | None = None
+    verdict: Verdict | None = None
+    version: str | None = None
+    shadow: ShadowReport | None = None
+    shadow_verdict: Verdict | None = None
+    deployment: Deployment | None = None
+    deployment_checks: tuple[Check, ...] = ()
+    problem: Problem | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would decide now; made without changing anything."""
+
+    project: str
+    as_of: datetime
+    champion: str | None
+    would_train: bool
+    sentence: str
+    evidence: Evidence | None
+    trigger: TriggerDecision | None
+    data: DataWindow | None = None
+    data_checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectStatus:
+    """What is live, who serves it and what happened last."""
+
+    project: str
+    deployment: Deployment | None
+    version: ModelVersion | None
+    replicas: tuple[Replica, ...] = ()
+    last_run: RunRecord | None = None
+    runs: dict[str, int] = field(default_factory=dict)
+    problems: tuple[Check, ...] = ()
+
+
+class EventKind(StrEnum):
+    """What a listener is told while a run is under way."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One step of a run as it happens: a stage starts, gets on, or has said its sentence."""
+
+    kind: EventKind
+    stage: str
+    sentence: str = ""
+    done: int = 0
+    total: int = 0
