@@ -12,7 +12,7 @@ from pathlib import Path
 from rehone import artifact
 from rehone.config import Deploy
 from rehone.errors import ArtifactError, Corrupt, RehoneError, StoreError
-from rehone.records import CheckStatus, Deployment
+from rehone.records import CheckStatus, Deployment, StagedShadow
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,15 @@ class Refused:
     because: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Staged:
+    """A challenger that is scored beside the champion; without `loaded`, `because` says why it is not."""
+
+    order: StagedShadow
+    loaded: Loaded | None = None
+    because: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What a service is at one moment; requests take this reference once.
@@ -50,6 +59,8 @@ class Serving:
     generation: int | None = None
     refused: Refused | None = None
     trouble: str | None = None
+    pinned: str | None = None
+    shadow: Staged | None = None
 
 
 class Follower:
