@@ -5,6 +5,7 @@ FORMAT                        what this folder is
 versions/<sha256>/            read-only; named by the SHA-256 of their manifest.json
 deployments/0000000042.json   append-only; the last record says what is live
 replicas/<name>.json          heartbeat of each server
+shadow.json                   the challenger that servers score beside the champion, if any
 current -> versions/<sha256>  derived, for people
 lock                          held by the run that is under way
 tmp/                          what is being written
@@ -26,9 +27,10 @@ from pathlib import Path
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Corrupt, Locked, StoreError
-from rehone.records import Deployment, Manifest, ModelVersion, Replica
+from rehone.records import Deployment, Manifest, ModelVersion, Replica, StagedShadow
 from rehone.store.drafts import sweep
 from rehone.store.log import DeploymentLog, Reserved, standing
+from rehone.store.staged import StagedFile
 from rehone.store.versions import Versions, is_version_id
 from rehone.store.words import telling
 
@@ -55,6 +57,7 @@ class Store:
         self.disk = disk or Disk()
         self._versions = Versions(self.root, self.disk)
         self._log = DeploymentLog(self.root, self.disk)
+        self._staged = StagedFile(self.root, self.disk)
         self._holds = 0
         self._refuse_foreign()
 
@@ -202,6 +205,34 @@ class Store:
         if not _REPLICA.fullmatch(name):
             raise StoreError(f"{name!r} cannot name a replica: use letters, digits and . _ : -")
         return self.root / "replicas" / f"{name}.json"
+
+    # what is scored beside the champion
+
+    def stage(self, staged: StagedShadow) -> None:
+        """Let every server score a challenger beside the champion, in place of any other.
+
+        Raises:
+            NotFound: the version is not in this store.
+            StoreError: it cannot be written.
+        """
+        self.version(staged.version)
+        self._staged.write(staged)
+
+    def staged(self) -> StagedShadow | None:
+        """Return the challenger that is staged, though its deadline may have passed; `None` when none is.
+
+        Raises:
+            Corrupt: the file is damaged.
+        """
+        return self._staged.read()
+
+    def unstage(self, run_id: str | None = None) -> bool:
+        """Take away what this run has staged, or whatever is; tell whether there was anything.
+
+        Raises:
+            StoreError: the disk does not allow it.
+        """
+        return self._staged.remove(run_id)
 
     # one run at a time
 
