@@ -3,6 +3,7 @@
 ```
 FORMAT                        what this folder is
 versions/<sha256>/            read-only; named by the SHA-256 of their manifest.json
+  <key>.sig                   signature of that id, if there is one; not named in the manifest
 deployments/0000000042.json   append-only; the last record says what is live
 replicas/<name>.json          heartbeat of each server
 shadow.json                   the challenger that servers score beside the champion, if any
@@ -19,7 +20,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,14 +94,41 @@ class Store:
 
     # versions
 
-    def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> ModelVersion:
+    def publish(
+        self,
+        manifest: Manifest,
+        files: Mapping[str, bytes],
+        *,
+        sign: Callable[[str], tuple[str, bytes]] | None = None,
+    ) -> ModelVersion:
         """Store files as a version; digests are put into the manifest; the same content gives the same id.
+
+        `sign` takes the id and returns the id of a key and its signature, which is laid beside
+        the manifest. Content that was there unsigned is signed now.
 
         Raises:
             StoreError: the disk is full, read-only or broken; nothing was published.
             Corrupt: what was read back is not what was written.
         """
-        return self._versions.publish(manifest, files)
+        return self._versions.publish(manifest, files, sign)
+
+    def sign(self, version: str, key: str, signature: bytes) -> None:
+        """Lay a signature beside the manifest of a version that is whole; one by the same key is replaced.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: it is damaged, and nobody should vouch for it.
+            StoreError: the disk does not allow it.
+        """
+        self._versions.sign(version, key, signature)
+
+    def signatures(self, version: str) -> dict[str, bytes]:
+        """Return the signatures of a version by the id of their key; whether they hold is not looked at.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        return self._versions.signatures(version)
 
     def version(self, wanted: str) -> ModelVersion:
         """Return a version by its id or any unique beginning of it.

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,8 @@ MANIFEST_FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_SIGNATURE = re.compile(r"([0-9a-f]{16})\.sig")
+"""Named by the key that made it, so that each signature is a file that is added at once."""
 
 
 def is_version_id(text: str) -> bool:
@@ -47,8 +49,16 @@ class Versions:
     def folder(self) -> Path:
         return self.root / "versions"
 
-    def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> ModelVersion:
+    def publish(
+        self,
+        manifest: Manifest,
+        files: Mapping[str, bytes],
+        sign: Callable[[str], tuple[str, bytes]] | None = None,
+    ) -> ModelVersion:
         """Store files under the digest of their manifest; the same content gives the same id.
+
+        With `sign`, which takes the id and returns a key and its signature, the version is never
+        seen without that signature, except where the same content was there unsigned before.
 
         Raises:
             StoreError: the disk is full, read-only or broken; nothing was published.
@@ -58,12 +68,60 @@ class Versions:
         _refuse_names(digests, "the new version")
         body = encode(replace(manifest, files=digests))
         version = ModelVersion(hashlib.sha256(body).hexdigest(), decode(body, Manifest, source="the new manifest"))
+        signed = dict([sign(version.id)] if sign else [])
+        beside = {_signature_name(key): text for key, text in signed.items()}
         with telling(self.disk, self.root, f"publishing version {version.short}", needed=_size(files) + len(body)):
             if not (self.folder / version.id).exists():
-                self._write(version.id, {**files, MANIFEST: body})
+                self._write(version.id, {**files, **beside, MANIFEST: body})
             self.disk.sync_folder(self.folder)
         self.read(version.id)
+        self._add(version.id, beside)
         return version
+
+    def sign(self, version: str, key: str, signature: bytes) -> None:
+        """Lay a signature beside the manifest of a whole version, at once; one by the same key is replaced.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: it is damaged, and nobody should vouch for it.
+            StoreError: the disk does not allow it.
+        """
+        self.read(version)
+        self._add(version, {_signature_name(key): signature})
+
+    def signatures(self, version: str) -> dict[str, bytes]:
+        """Return the signatures of a version by the key that made them, unverified; none is no error.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        folder = self.folder / version
+        with self._held(version), telling(self.disk, self.root, f"reading signatures of version {version[:12]}"):
+            names = [match for match in map(_SIGNATURE.fullmatch, self.disk.names(folder)) if match]
+            found = {match[1]: self.disk.read(folder / match[0]) for match in names}
+        if not found and not folder.exists():
+            raise NotFound(f"there is no version {version[:12]} in {self.folder}: see `rehone history`")
+        return found
+
+    def _add(self, version: str, beside: Mapping[str, bytes]) -> None:
+        folder = self.folder / version
+        with self._held(version), telling(self.disk, self.root, f"signing version {version[:12]}", needed=1000):
+            present = self.disk.names(folder)
+            for name, text in beside.items():
+                if name not in present or self.disk.read(folder / name) != text:
+                    self._lay(folder, name, text)
+
+    def _lay(self, folder: Path, name: str, text: bytes) -> None:
+        """Put one file into a published version by a rename; what dies half-way is put right by `repair`."""
+        with draft_folder(self.disk, self.root / "tmp") as room:
+            self.disk.write(room / name, text)
+            self.disk.protect(room / name)
+            self.disk.unprotect(folder)
+            try:
+                self.disk.rename(room / name, folder / name)
+                self.disk.sync_folder(folder)
+            finally:
+                self.disk.protect(folder)
 
     def _write(self, version: str, files: Mapping[str, bytes]) -> None:
         if _size(files) > self.disk.free(self.root):
@@ -248,7 +306,14 @@ def _size(files: Mapping[str, bytes]) -> int:
     return sum(map(len, files.values()))
 
 
+def _signature_name(key: str) -> str:
+    name = f"{key}.sig"
+    if not _SIGNATURE.fullmatch(name):
+        raise StoreError(f"{key!r} cannot name the key of a signature: it must be 16 hexadecimal digits")
+    return name
+
+
 def _refuse_names(files: Mapping[str, FileDigest], where: str) -> None:
-    bad = [name for name in files if not _FILE.fullmatch(name) or name == MANIFEST]
+    bad = [n for n in files if not _FILE.fullmatch(n) or n == MANIFEST or _SIGNATURE.fullmatch(n)]
     if bad:
         raise Corrupt(f"{where} names files that a version cannot hold ({', '.join(map(repr, bad))}): use plain names")
