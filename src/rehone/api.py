@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rehone import deploy
+from rehone import deploy, signing
 from rehone.config import CONFIG_NAME, Config, load_config
 from rehone.errors import NotFound, RehoneError
 from rehone.records import Check, CheckStatus, Deployment, Event, ModelVersion, Preview, ProjectStatus, RunRecord
@@ -89,6 +89,7 @@ def load(project: Where = ".", version: str | None = None) -> Predictor:
     Raises:
         NotFound: nothing is live, or there is no such version.
         Corrupt: a file does not match its digest, or preprocessor and model do not belong together.
+        SigningError: no key of `deploy.trusted_keys` has signed it.
     """
     from rehone import artifact
 
@@ -98,13 +99,11 @@ def load(project: Where = ".", version: str | None = None) -> Predictor:
         if head is None or head.version is None:
             raise NotFound(f"nothing is live in {store.root}: `rehone run` makes a first version")
         version = head.version
-    found = store.version(version)
+    found, policy = store.version(version), signing.policy_of(config)
+    files = store.read(found.id)
+    signing.require(found.id, store.signatures(found.id), policy)
     return artifact.unpack(
-        found.manifest,
-        store.read(found.id),
-        version=found.id,
-        allow_joblib=config.deploy.allow_joblib,
-        trusted=config.deploy.trusted_types,
+        found.manifest, files, version=found.id, allow_joblib=policy.allow_joblib, trusted=policy.trusted_types
     )
 
 
@@ -174,6 +173,7 @@ def rollback(project: Where = ".", *, to: str | None = None, because: str = "") 
     Raises:
         NotFound: there is no such version, or none to go back to.
         Corrupt: that version is damaged and must not go live.
+        StoreError: it is not signed as `deploy.trusted_keys` asks, or never proved itself.
     """
     config = _config(project)
     store = Store(config.store_path)
@@ -183,7 +183,7 @@ def rollback(project: Where = ".", *, to: str | None = None, because: str = "") 
         actor=_user(),
         reason=because or "rolled back by hand",
     )
-    return deploy.rollback(store, to, order, clock=_now)
+    return deploy.rollback(store, to, order, clock=_now, policy=signing.policy_of(config))
 
 
 def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:

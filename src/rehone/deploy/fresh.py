@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from rehone import signing
 from rehone.codec import decode, encode
 from rehone.config import Deploy
 from rehone.errors import RehoneError
@@ -35,7 +36,7 @@ class Request:
 
 
 def try_out(root: Path, version: str, policy: Deploy) -> Iterator[Check]:
-    """Load a version, reproduce its golden rows, and time it.
+    """Load a version that is signed as the policy asks, reproduce its golden rows, and time it.
 
     Raises:
         RehoneError: it cannot be read or loaded.
@@ -45,13 +46,15 @@ def try_out(root: Path, version: str, policy: Deploy) -> Iterator[Check]:
     begun = time.perf_counter()
     store = Store(root)
     found = store.version(version)
-    files = store.read(version)
+    files = store.read(found.id)
+    key = signing.require(found.id, store.signatures(found.id), policy)
     predictor = artifact.unpack(
         found.manifest, files, version=found.id, allow_joblib=policy.allow_joblib, trusted=policy.trusted_types
     )
     seconds = time.perf_counter() - begun
     size = sum(map(len, files.values()))
-    said = f"version {found.short} ({size:,} bytes) is loaded in {seconds:.2f} s"
+    signed = f", signed by key {key}," if key else ""
+    said = f"version {found.short} ({size:,} bytes){signed} is loaded in {seconds:.2f} s"
     yield Check(name="load", status=CheckStatus.OK, value=seconds, detail=said)
     golden = artifact.read_golden(files)
     yield artifact.check_golden(predictor, golden, policy.golden_tolerance) if golden.rows else _no_rows()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rehone import signing
+from rehone.config import Deploy
 from rehone.deploy.facts import ROLLBACK, Clock, Order, record
 from rehone.errors import Conflict, Corrupt, NotFound, StoreError
 from rehone.records import Deployment, DeploymentState, short_id
@@ -14,7 +16,7 @@ NOTHING = "none"
 """As a target: serve nothing."""
 
 
-def rollback(store: Store, to: str | None, order: Order, *, clock: Clock) -> Deployment:
+def rollback(store: Store, to: str | None, order: Order, *, clock: Clock, policy: Deploy | None = None) -> Deployment:
     """Make an earlier version live again, whatever became of code, data and network.
 
     It needs no run lock: an emergency does not wait. A trial that is under way ends with it.
@@ -23,12 +25,14 @@ def rollback(store: Store, to: str | None, order: Order, *, clock: Clock) -> Dep
         to: an id, the unique beginning of one, `"none"` to serve nothing, or `None` for the
             version that was confirmed before the live one. Any version that was ever confirmed
             will do; one that never proved itself is not put back but promoted.
+        policy: when it names trusted keys, one of them must have signed the target.
 
     Raises:
         Conflict: the log does not end at `order.expect_generation` any more.
         NotFound: there is no such version, or none to go back to.
         Corrupt: that version is damaged; the message says where, and names those that are whole.
-        StoreError: it is live already, was never confirmed, or the disk does not allow it.
+        StoreError: it is live already, was never confirmed, is not signed as the policy asks, or
+            the disk does not allow it.
     """
     records = store.log()
     head = records[-1] if records else None
@@ -42,7 +46,7 @@ def rollback(store: Store, to: str | None, order: Order, *, clock: Clock) -> Dep
             f"version {short_id(target)} is live already, since generation {head.generation}: name another"
         )
     if target is not None:
-        _refuse_damaged(store, records, target)
+        _refuse_damaged(store, records, target, policy)
     return store.append(record(ROLLBACK, target, order, clock()), expect_generation=order.expect_generation)
 
 
@@ -87,20 +91,28 @@ def _target(store: Store, records: Sequence[Deployment], to: str | None) -> str:
     return target
 
 
-def _refuse_damaged(store: Store, records: Sequence[Deployment], target: str) -> None:
-    if damage := _damage(store, target):
-        others = _whole(store, records) or "none"
+def _refuse_damaged(store: Store, records: Sequence[Deployment], target: str, policy: Deploy | None) -> None:
+    if damage := _damage(store, target, policy):
+        others = _whole(store, records, policy) or "none"
         kind = type(damage) if isinstance(damage, Corrupt | NotFound) else StoreError
-        raise kind(f"not rolled back: {damage}; confirmed versions that are whole: {others}") from damage
+        raise kind(
+            f"not rolled back: {damage}; confirmed versions that are whole{_signed(policy)}: {others}"
+        ) from damage
 
 
-def _whole(store: Store, records: Sequence[Deployment]) -> str:
-    return ", ".join(short_id(v) for v in reversed(standing(records)) if _damage(store, v) is None)
+def _signed(policy: Deploy | None) -> str:
+    return " and signed" if policy and policy.trusted_keys else ""
 
 
-def _damage(store: Store, version: str) -> StoreError | None:
+def _whole(store: Store, records: Sequence[Deployment], policy: Deploy | None = None) -> str:
+    return ", ".join(short_id(v) for v in reversed(standing(records)) if _damage(store, v, policy) is None)
+
+
+def _damage(store: Store, version: str, policy: Deploy | None = None) -> StoreError | None:
     try:
         store.read(version)
+        if policy is not None:
+            signing.require(version, store.signatures(version), policy)
     except StoreError as error:
         return error
     return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rehone import artifact, data, drift, monitor, profile
+from rehone import artifact, data, drift, monitor, profile, signing
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Source
@@ -77,15 +77,19 @@ class Champion:
 
 
 def read_champion(store: Store, head: Deployment | None, config: Config) -> Champion | None:
-    """Read what the deployment names, each file compared with its digest; `None` when nothing is to be served."""
+    """Read what the deployment names; `None` when nothing is to be served.
+
+    Each file is compared with its digest, and the version must be signed as the policy asks.
+    """
     if head is None or head.version is None:
         return None
+    policy = signing.policy_of(config)
     try:
-        return Champion(
-            head, head.version, config.deploy, version=store.version(head.version), files=store.read(head.version)
-        )
+        version, files = store.version(head.version), store.read(head.version)
+        signing.require(version.id, store.signatures(version.id), policy)
     except (StoreError, OSError) as error:
-        return Champion(head, head.version, config.deploy, why_not=str(error))
+        return Champion(head, head.version, policy, why_not=str(error))
+    return Champion(head, head.version, policy, version=version, files=files)
 
 
 @dataclass(frozen=True)

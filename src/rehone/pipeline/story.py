@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 import rehone
-from rehone import artifact, codec, data, deploy, gate, profile, train, trigger
+from rehone import artifact, codec, data, deploy, gate, profile, signing, train, trigger
 from rehone.config import Config
 from rehone.data import Source
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
@@ -317,7 +317,8 @@ def _publish(scene: Scene) -> Ending | None:
         trusted=scene.config.deploy.trusted_types,
     )
     files = {**files, "run.json": codec.encode(scene.draft.record)}
-    version = scene.store.publish(_manifest(scene), files)
+    sign = signing.signer(signing.policy_of(scene.config))
+    version = scene.store.publish(_manifest(scene), files, sign=sign)
     scene.version = version.id
     scene.draft.note(version=version.id)
     size = sum(len(content) for content in files.values())
@@ -394,7 +395,7 @@ def _promote(scene: Scene) -> Ending:
             reason=scene.decision.reason,
             gate_sha256=hashlib.sha256(codec.encode(scene.verdict)).hexdigest(),
         ),
-        config.deploy,
+        signing.policy_of(config),
         clock=scene.door.clock,
     )
     healed = scene.draft.record.deployment_checks

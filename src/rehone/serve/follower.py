@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rehone import artifact
+from rehone import artifact, signing
 from rehone.config import Deploy
 from rehone.errors import ArtifactError, Corrupt, RehoneError, StoreError
 from rehone.records import CheckStatus, Deployment, StagedShadow
@@ -158,11 +158,13 @@ def load(store: Store, version: str, policy: Deploy) -> Loaded:
     """Read one version, verify it, reproduce its golden rows and warm it up.
 
     Raises:
+        SigningError: it is not signed as the policy asks.
         NotFound, Corrupt: the store does not have it whole.
         ArtifactError: it cannot be loaded, or does not reproduce its golden rows.
     """
     found = store.version(version)
-    files = store.read(version)
+    files = store.read(found.id)
+    signing.require(found.id, store.signatures(found.id), policy)
     predictor = artifact.unpack(
         found.manifest,
         files,
