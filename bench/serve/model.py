@@ -36,7 +36,7 @@ FEATURES = (
     "device_age_days", "balance", "age", "tenure_days", "chargebacks", "session_seconds",
 )  # fmt: skip
 THRESHOLD = 0.35
-TRAIN_ROWS = 10_000
+TRAIN_ROWS = 5_000
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 CONTRACT = Contract(features=tuple(Feature(name, FeatureKind.NUMERIC) for name in FEATURES), label="fraud")
 PROJECT = """

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import model
 import numpy as np
 import polars as pl
@@ -75,14 +76,14 @@ class Seen:
     generator_busy: float
 
 
-def same_answers(found: Sequence[Running], rows: Sequence[dict[str, float]]) -> dict[str, float]:
+def same_answers(found: Sequence[Running], rows: Sequence[dict[str, float]], where: Where) -> dict[str, float]:
     """Return how far each service is from the model itself on these rows, one by one and all at once.
 
     Raises:
         SystemExit: one answers something else; there is nothing to compare then.
     """
     matrix = np.array([list(row.values()) for row in rows])
-    expected = model.fit(1, named=False).predict_proba(matrix)[:, 1]
+    expected = joblib.load(where.model / "matrix.joblib").predict_proba(matrix)[:, 1]
     far = {}
     for each in found:
         alone = np.concatenate([each.ask([row]) for row in rows[:10]])
@@ -205,7 +206,7 @@ def whole(plan: Plan, asked: Sequence[Service], folder: Path) -> dict[str, Any]:
     before = machine()
     with contextlib.ExitStack() as stack:
         found, left_out = start(stack, asked, where)
-        far = same_answers(found, model.rows_of(model.draw(100, seed=8)[0]))
+        far = same_answers(found, model.rows_of(model.draw(100, seed=8)[0]), where)
         print(f"all answer the same 100 rows, differences of at most {max(far.values()):.1g}", flush=True)
         seen = grid(found, plan)
         memory = {each.service.name: each.memory_mb() for each in found}

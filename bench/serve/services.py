@@ -227,7 +227,7 @@ def _predictions(answer: Any) -> list[float]:
 
 def _rehone(project: str) -> Callable[[Where, int], list[str]]:
     def command(where: Where, port: int) -> list[str]:
-        return [_beside("rehone"), "serve", str(where.model / project), "--port", str(port)]
+        return [_beside("rehone"), "serve", "--project", str(where.model / project), "--port", str(port)]
 
     return command
 
