@@ -7,18 +7,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rehone import artifact, signing
 from rehone.config import Deploy
 from rehone.errors import ArtifactError, Corrupt, RehoneError, StoreError
-from rehone.records import CheckStatus, Deployment, StagedShadow
+from rehone.records import CheckStatus, Deployment, Profile, StagedShadow, short_id
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
 
 TRIES_BEFORE_REFUSING = 3
 LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_DEAF_SECONDS = 0.25
+"""Longest that an end is not noticed while waiting for the next look at the log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +30,7 @@ class Loaded:
 
     predictor: artifact.Predictor
     version: str
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,9 @@ class Serving:
     """What a service is at one moment; requests take this reference once.
 
     `generation` is of the last record that was taken over, also when that record says that
-    nothing is to be served. `trouble` says why the log cannot be followed just now.
+    nothing is to be served. `trouble` says why the log cannot be followed just now. `pinned` is
+    the version that an operator holds this process at, whatever the log says. `shadow` is the
+    challenger that is staged, once it was loaded or could not be.
     """
 
     loaded: Loaded | None = None
@@ -66,29 +72,77 @@ class Serving:
 class Follower:
     """Keeps `now` equal to the newest deployment that this process could load and prove.
 
-    Only `step` changes `now`, by one assignment, so that any thread may read it at any time.
+    Only `step`, `pin` and `unpin` change `now`, each in its turn and by one assignment, so that
+    any thread may read it at any time. `clock` is compared with the deadline of what is staged.
     """
 
-    def __init__(self, root: Path, policy: Deploy, *, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        policy: Deploy,
+        *,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.now = Serving()
         self.store: Store | None = None
         self._root = root
         self._policy = policy
         self._changed = changed
+        self._clock = clock
         self._unread = _Unread()
+        self._turn = threading.RLock()
+        self._awake = threading.Event()
+        self._well = True
+        self._understudy = _Understudy(self._verified, self.wake)
 
     def follow(self, stop: threading.Event, poll_seconds: float) -> None:
-        """Look at the log every `poll_seconds` until `stop` is set."""
+        """Look at the log every `poll_seconds`, and whenever `wake` is called, until `stop` is set."""
         while not stop.is_set():
             try:
                 self.step()
             except Exception as error:  # following must outlive any fault; it is logged and shown on /health
                 log.exception("deployment log not followed")
                 self._show(replace(self.now, trouble=f"the deployment log cannot be followed ({_said(error)})"))
-            stop.wait(poll_seconds)
+            self._pause(stop, poll_seconds)
+
+    def _pause(self, stop: threading.Event, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not stop.is_set() and (left := until - time.monotonic()) > 0:
+            if self._awake.wait(min(left, LONGEST_DEAF_SECONDS)):
+                break
+        self._awake.clear()
+
+    def wake(self) -> None:
+        """Let `follow` look at the log now."""
+        self._awake.set()
+
+    def pin(self, version: str) -> None:
+        """Serve this version whatever the log says, until `unpin` or the end of the process.
+
+        Raises:
+            NotFound, Corrupt, ArtifactError: as `load`; what is served stays.
+            StoreError: several versions begin so, or the store cannot be read.
+        """
+        with self._turn:
+            loaded = self._verified(version)
+            self._show(replace(self.now, loaded=loaded, pinned=loaded.version, shadow=None))
+        self.wake()
+
+    def unpin(self) -> None:
+        """Follow the log again, at once."""
+        with self._turn:
+            self._unread = _Unread()
+            self._show(replace(self.now, pinned=None, refused=None))
+            self.step()
 
     def step(self) -> None:
-        """Look at the log once and take over a record that is new."""
+        """Look once at the log and at what is staged, and take over what is new."""
+        with self._turn:
+            self._step()
+            self._look_at_staged()
+
+    def _step(self) -> None:
         try:
             head = self._head()
         except (OSError, RehoneError) as error:
@@ -100,19 +154,34 @@ class Follower:
             return
         if now.trouble is not None:
             self._show(replace(now, trouble=None))
-        if self._is_new(head):
+        if now.pinned is not None and head.version != now.pinned:
+            self._stay(head, now.pinned)
+        elif self._is_new(head):
             self._take_over(head)
 
     def _head(self) -> Deployment | None:
+        return self._opened().head()
+
+    def _opened(self) -> Store:
         if self.store is None:
             self.store = Store(self._root)
-        return self.store.head()
+        return self.store
+
+    def _stay(self, head: Deployment, pinned: str) -> None:
+        """Say which deployment is not taken over because of an operator."""
+        if head.generation == self.now.generation:
+            return
+        because = (
+            f"generation {head.generation} was not taken over: this server is pinned to version {short_id(pinned)} "
+            "by an operator"
+        )
+        self._show(replace(self.now, refused=Refused(head.generation, head.version, because)))
 
     def _is_new(self, head: Deployment) -> bool:
         refused = self.now.refused
         if refused is not None and refused.generation == head.generation and not self._unread.of(head.generation):
-            return False
-        if head.generation == self.now.generation:
+            return self.now.pinned is not None
+        if head.generation == self.now.generation and head.version == _version_of(self.now):
             return False
         return self._unread.due(head.generation)
 
@@ -124,7 +193,8 @@ class Follower:
             self._refuse(head, error)
         else:
             self._unread = _Unread()
-            self._show(Serving(loaded=loaded, generation=head.generation))
+            shadow = None if _is_of(self.now.shadow, head.version) else self.now.shadow
+            self._show(replace(self.now, loaded=loaded, generation=head.generation, refused=None, shadow=shadow))
 
     def _refuse(self, head: Deployment, error: Exception) -> None:
         """Keep what is served, and say why; what could not be read is tried again before and after."""
@@ -142,9 +212,30 @@ class Follower:
             return None
         if live is not None and live.version == version:
             return live
-        if self.store is None:
-            raise StoreError(f"the store at {self._root} is not open")
-        return load(self.store, version, self._policy)
+        return self._verified(version)
+
+    def _verified(self, version: str) -> Loaded:
+        return load(self._opened(), version, self._policy)
+
+    def _look_at_staged(self) -> None:
+        try:
+            shadow = self._understudy.of(self._staged())
+        except (OSError, RuntimeError, RehoneError) as error:  # RuntimeError: no thread could be started
+            shadow = None
+            if self._well:
+                log.warning("what is staged cannot be read", extra={"because": _said(error)})
+            self._well = False
+        else:
+            self._well = True
+        if shadow is not self.now.shadow:
+            self._show(replace(self.now, shadow=shadow))
+
+    def _staged(self) -> StagedShadow | None:
+        """Return what is to be scored beside the champion; a pinned server has none."""
+        staged, live = self._opened().staged(), self.now.loaded
+        if staged is None or live is None or self.now.pinned is not None:
+            return None
+        return None if staged.version == live.version or self._clock() >= staged.deadline else staged
 
     def _show(self, serving: Serving) -> None:
         before, self.now = self.now, serving
@@ -178,7 +269,39 @@ def load(store: Store, version: str, policy: Deploy) -> Loaded:
         raise ArtifactError(check.sentence)
     for row in golden.rows:
         predictor.predict_proba([row])
-    return Loaded(predictor, found.id)
+    return Loaded(predictor, found.id, artifact.read_profile(files) if artifact.PROFILE_FILE in files else None)
+
+
+class _Understudy:
+    """Loads one challenger at a time in a thread of its own; `done` is called when it is there.
+
+    A challenger that takes long to load, or for ever, holds up nothing but itself.
+    """
+
+    def __init__(self, load: Callable[[str], Loaded], done: Callable[[], None]) -> None:
+        self._load = load
+        self._done = done
+        self._wanted: StagedShadow | None = None
+        self._ready: Staged | None = None
+
+    def of(self, order: StagedShadow | None) -> Staged | None:
+        """Return what was loaded for an order, beginning to load when it is new."""
+        if order != self._wanted:
+            self._wanted, self._ready = order, None
+            if order is not None:
+                threading.Thread(target=self._prepare, args=(order,), name="understudy", daemon=True).start()
+        ready = self._ready
+        return ready if ready is not None and ready.order == order else None
+
+    def _prepare(self, order: StagedShadow) -> None:
+        try:
+            staged = Staged(order, self._load(order.version))
+        except Exception as error:  # whatever is wrong with a challenger, the champion serves; logged and reported
+            log.warning("challenger not loaded", exc_info=True, extra={"version": order.version})
+            staged = Staged(order, because=_said(error))
+        if self._wanted == order:
+            self._ready = staged
+            self._done()
 
 
 @dataclass(slots=True)
@@ -214,6 +337,14 @@ def _lost(root: Path, head: Deployment | None, now: Serving) -> str | None:
     )
 
 
+def _version_of(serving: Serving) -> str | None:
+    return serving.loaded.version if serving.loaded else None
+
+
+def _is_of(shadow: Staged | None, version: str | None) -> bool:
+    return shadow is not None and shadow.order.version == version
+
+
 def _may_pass(error: Exception) -> bool:
     """Tell a disk or a store that could not be reached from a version that is wrong."""
     return isinstance(error, OSError | StoreError) and not isinstance(error, Corrupt)
@@ -227,8 +358,10 @@ def _facts(serving: Serving) -> dict[str, object]:
     refused = serving.refused
     return {
         "generation": serving.generation,
-        "version": serving.loaded.version if serving.loaded else None,
+        "version": _version_of(serving),
         "refused_generation": refused.generation if refused else None,
         "refused_because": refused.because if refused else None,
         "trouble": serving.trouble,
+        "pinned": serving.pinned,
+        "shadow": serving.shadow.order.version if serving.shadow else None,
     }

@@ -5,59 +5,76 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from rehone.errors import RehoneError
-from rehone.records import Replica
+from rehone.records import Replica, ShadowReport
 from rehone.serve.follower import Serving
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
 
 
-class Heart:
-    """Beats every `seconds`, and at once when `wake` is set; retires its file at the end."""
+def _always() -> bool:
+    return True
 
-    def __init__(
-        self,
-        me: Replica,
-        root: Path,
-        serving: Callable[[], Serving],
-        *,
-        wake: threading.Event,
-        clock: Callable[[], datetime],
-        seconds: float,
-    ) -> None:
-        self._me = me
-        self._root = root
-        self._serving = serving
-        self._wake = wake
-        self._clock = clock
-        self._seconds = seconds
-        self._well = True
+
+def _no_report(_: Serving) -> None:
+    return None
+
+
+@dataclass(eq=False)
+class Heart:
+    """Beats every `seconds`, and at once when `wake` is set; retires its file at the end.
+
+    While `alive` says no, as when requests are not answered any more, it does not beat, so that
+    the server counts as gone. `shadow` says what was seen of the challenger that is staged.
+    """
+
+    me: Replica
+    root: Path
+    serving: Callable[[], Serving]
+    _: KW_ONLY
+    wake: threading.Event
+    clock: Callable[[], datetime]
+    seconds: float
+    alive: Callable[[], bool] = _always
+    shadow: Callable[[Serving], ShadowReport | None] = _no_report
+    _well: bool = field(default=True, init=False)
+    _hung: bool = field(default=False, init=False)
 
     def beat_until(self, stop: threading.Event) -> None:
         """Beat until `stop` is set, then retire; setting `wake` after it makes that prompt."""
         while not stop.is_set():
-            self._try("heartbeat", lambda store: store.beat(self.report()))
-            self._wake.wait(self._seconds)
-            self._wake.clear()
-        self._try("retirement", lambda store: store.retire(self._me.name))
+            if self._lives():
+                self._try("heartbeat", lambda store: store.beat(self.report()))
+            self.wake.wait(self.seconds)
+            self.wake.clear()
+        self._try("retirement", lambda store: store.retire(self.me.name))
 
     def report(self) -> Replica:
         """Say what is served at this moment."""
-        serving = self._serving()
+        serving = self.serving()
         refused = serving.refused
         return replace(
-            self._me,
-            at=self._clock(),
+            self.me,
+            at=self.clock(),
             generation=serving.generation,
             version=serving.loaded.version if serving.loaded else None,
             refused_generation=refused.generation if refused else None,
             refused_because=refused.because if refused else None,
+            pinned=serving.pinned is not None,
+            shadow=self.shadow(serving),
         )
+
+    def _lives(self) -> bool:
+        lives = self.alive()
+        if lives == self._hung:
+            log.warning("heartbeat goes on" if lives else "heartbeat stops: requests are not answered")
+        self._hung = not lives
+        return lives
 
     def _try(self, what: str, act: Callable[[Store], object]) -> None:
         """Act on the store; serving goes on without it, and its absence is logged once.
@@ -65,7 +82,7 @@ class Heart:
         The store is opened each time, so that one that was moved away is not begun anew.
         """
         try:
-            act(Store(self._root))
+            act(Store(self.root))
         except (OSError, RehoneError) as error:
             if self._well:
                 log.warning("%s not written", what, extra={"because": str(error)})
