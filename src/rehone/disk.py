@@ -46,6 +46,11 @@ class Disk:
             file.truncate(size)
             os.fsync(file.fileno())
 
+    def sync_file(self, path: Path) -> None:
+        """Force the bytes of a file that others wrote to the device."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
     def sync_folder(self, path: Path) -> None:
         """Force the names in a folder to the device."""
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
