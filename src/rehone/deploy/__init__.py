@@ -2,7 +2,8 @@
 
 `promote` tries a version in a fresh process, puts it on trial, asks every live server over
 HTTP and confirms it or rolls back. `rollback` puts an earlier version back with one record.
-`heal` ends what a killed process left open; `examine` only looks.
+`shadow` lets servers score a version beside the champion before that. `heal` ends what a
+killed process left open; `examine` only looks.
 """
 
 from rehone.deploy.facts import Clock, Order, Promotion
@@ -10,17 +11,21 @@ from rehone.deploy.healing import examine, heal
 from rehone.deploy.promotion import promote
 from rehone.deploy.proof import live_replicas, smoke
 from rehone.deploy.rehearsal import preflight
+from rehone.deploy.shadowing import Shadowed, ShadowOrder, shadow
 from rehone.deploy.withdrawal import rollback
 
 __all__ = [
     "Clock",
     "Order",
     "Promotion",
+    "ShadowOrder",
+    "Shadowed",
     "examine",
     "heal",
     "live_replicas",
     "preflight",
     "promote",
     "rollback",
+    "shadow",
     "smoke",
 ]

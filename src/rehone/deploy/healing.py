@@ -9,8 +9,8 @@ from rehone.config import Deploy
 from rehone.deploy.facts import Clock, Order
 from rehone.deploy.proof import live_replicas
 from rehone.deploy.withdrawal import take_back
-from rehone.errors import Conflict, Locked, StoreError
-from rehone.records import Check, CheckStatus, Deployment, DeploymentState, short_id
+from rehone.errors import Conflict, Corrupt, Locked, StoreError
+from rehone.records import Check, CheckStatus, Deployment, DeploymentState, Replica, short_id
 from rehone.store import Store
 
 FORGOTTEN = timedelta(hours=1)
@@ -18,7 +18,7 @@ FORGOTTEN = timedelta(hours=1)
 
 
 def heal(store: Store, *, clock: Clock, policy: Deploy) -> tuple[Check, ...]:
-    """End orphaned trials, mend `current`, empty tmp, forget dead servers; one check for each.
+    """End orphaned trials and shadows, mend `current`, empty tmp, forget dead servers; one check for each.
 
     A trial is an orphan when the run lock is free, for its promoter held that until the end; the
     clock is not asked, so that no clock can be wrong. When another run holds the lock, only a
@@ -31,7 +31,7 @@ def heal(store: Store, *, clock: Clock, policy: Deploy) -> tuple[Check, ...]:
     store.log()
     try:
         with store.lock("healing"):
-            found = [end_dead_trial(store, clock=clock)]
+            found = [end_dead_trial(store, clock=clock), _unstage_dead(store)]
     except Locked as error:
         found = [_overdue(store, clock, str(error))]
     done = [_mended("repair", said) for said in store.repair()]
@@ -58,6 +58,19 @@ def _end(store: Store, clock: Clock, why: str) -> Check | None:
     back = take_back(store, records, order, clock)
     live = f"version {short_id(back.version)} is live again" if back.version else "nothing is served"
     return _mended("trial", f"{said}; {live} as generation {back.generation}")
+
+
+def _unstage_dead(store: Store) -> Check | None:
+    """Take away the challenger of a killed run; the caller holds the run lock, so whoever staged it is dead."""
+    try:
+        staged = store.staged()
+    except Corrupt as error:
+        said = f"what was staged beside the champion could not be read ({error})"
+    else:
+        if staged is None:
+            return None
+        said = f"version {short_id(staged.version)} was left staged beside the champion: run {staged.run_id} was killed"
+    return _mended("shadow", f"{said}; it is staged no more") if store.unstage() else None
 
 
 def _overdue(store: Store, clock: Clock, locked: str) -> Check | None:
@@ -114,6 +127,7 @@ def examine(store: Store, *, policy: Deploy, clock: Clock) -> tuple[Check, ...]:
     checks = [Check(name="log", status=CheckStatus.OK, n=len(records), detail=said)]
     if head is not None and head.state is DeploymentState.TRIAL:
         checks.append(_open_trial(head))
+    checks += _on_stage(store)
     checks += [_whole(store, version.id, head) for version in store.versions()]
     checks += _unreadable(store, head)
     return (*checks, *_ahead(store), *_behind(store, head, policy, clock))
@@ -126,6 +140,18 @@ def _open_trial(head: Deployment) -> Check:
         detail=f"version {short_id(head.version)} is on trial since {head.at:%Y-%m-%d %H:%M:%S %Z} (generation {head.generation})",
         remedy="it is ended by its run, or by the next one if that was killed",
     )
+
+
+def _on_stage(store: Store) -> Iterator[Check]:
+    try:
+        staged = store.staged()
+    except StoreError as error:
+        yield Check(name="shadow", status=CheckStatus.WARN, detail=str(error), remedy="the next run removes it")
+        return
+    if staged is not None:
+        said = f"version {short_id(staged.version)} is scored beside the champion until {staged.deadline:%Y-%m-%d %H:%M:%S %Z}"
+        remedy = "it is removed by its run, or by the next one if that was killed"
+        yield Check(name="shadow", status=CheckStatus.WARN, detail=said, remedy=remedy)
 
 
 def _whole(store: Store, version: str, head: Deployment | None) -> Check:
@@ -157,16 +183,22 @@ def _unreadable(store: Store, head: Deployment | None) -> Iterator[Check]:
 def _behind(store: Store, head: Deployment | None, policy: Deploy, clock: Clock) -> Iterator[Check]:
     last = head.generation if head else None
     for replica in live_replicas(store, policy, now=clock()):
-        same = replica.generation == last
+        same = replica.generation == last and not replica.pinned
         yield Check(
             name="replica",
             subject=replica.name,
             status=CheckStatus.OK if same else CheckStatus.WARN,
             value=replica.generation,
             limit=last,
-            detail=f"{replica.name} serves generation {replica.generation}, the log ends at {last}",
+            detail=_followed(replica, last),
             remedy="" if same else replica.refused_because or f"look at {replica.url}",
         )
+
+
+def _followed(replica: Replica, last: int | None) -> str:
+    if replica.pinned:
+        return f"{replica.name} is pinned to version {short_id(replica.version)} by an operator"
+    return f"{replica.name} serves generation {replica.generation}, the log ends at {last}"
 
 
 def _mended(name: str, detail: str) -> Check:

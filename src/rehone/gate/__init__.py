@@ -15,10 +15,11 @@ from rehone.gate import rules
 from rehone.gate.facts import Holdout, Ruling, Scored, Unreadable
 from rehone.gate.legality import Legality, examine
 from rehone.gate.rules import Case, Side
+from rehone.gate.shadow import judge_shadow
 from rehone.gate.words import count
 from rehone.records import Check, CheckStatus, Outcome, Verdict
 
-__all__ = ["Holdout", "Scored", "Unreadable", "judge"]
+__all__ = ["Holdout", "Scored", "Unreadable", "judge", "judge_shadow"]
 
 
 def judge(

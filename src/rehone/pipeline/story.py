@@ -23,6 +23,7 @@ from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
 from rehone.pipeline.draft import Draft, Listen
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.shadowing import shadow
 from rehone.pipeline.words import acting, all_of, set_back, unreadable
 from rehone.records import (
     CheckStatus,
@@ -128,6 +129,7 @@ def _story(scene: Scene) -> RunRecord:
         ("train", _train),
         ("judge", _judge),
         ("publish", _publish),
+        *((("shadow", shadow),) if scene.config.shadow.seconds else ()),
         ("deploy", _deploy),
     )
     for name, stage in stages:
