@@ -874,9 +874,10 @@ SERVICE = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from rehone.config import Deploy, Serve
+from rehone.config import Config, Deploy, Project, Serve
 from rehone.serve import run
-run(Path(sys.argv[1]), Serve(port=0, poll_seconds=0.05, heartbeat_seconds=0.2), Deploy(golden_tolerance=1),
+run(Config(project=Project(store=sys.argv[1]), serve=Serve(port=0, poll_seconds=0.05, heartbeat_seconds=0.2),
+           deploy=Deploy(golden_tolerance=1)),
     clock=lambda: datetime.now(UTC), on_ready=lambda url: print(url, flush=True))
 """
 

@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from rehone import artifact
-from rehone.config import Deploy, Serve
+from rehone.config import Config, Deploy, Project, Serve
 from rehone.disk import Disk
 from rehone.records import (
     Contract,
@@ -47,15 +47,17 @@ from rehone.records import (
 )
 from rehone.serve import (
     App,
+    Asked,
     Follower,
     Loaded,
+    Reader,
     Refusal,
     RowProblem,
     ServeError,
+    Service,
     Serving,
     health,
-    predict,
-    read_rows,
+    routes,
     run,
 )
 from rehone.serve.server import listen
@@ -71,6 +73,7 @@ CONTRACT = Contract(
     ),
     label="fraud",
 )
+READER = Reader(CONTRACT)
 ROW = {"amount": 12.5, "night": True, "city": "Bonn"}
 ROWS = [
     ROW,
@@ -82,11 +85,11 @@ SERVER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from rehone.config import Deploy, Serve
+from rehone.config import Config, Project, Serve
 from rehone.serve import run
-run(Path(sys.argv[1]),
-    Serve(port=0, poll_seconds=0.02, heartbeat_seconds=0.2, max_rows=50, max_body_bytes=20000),
-    Deploy(), clock=lambda: datetime.now(UTC), on_ready=lambda url: print(url, flush=True))
+run(Config(project=Project(store=sys.argv[1]),
+           serve=Serve(port=0, poll_seconds=0.02, heartbeat_seconds=0.2, max_rows=50, max_body_bytes=20000)),
+    clock=lambda: datetime.now(UTC), on_ready=lambda url: print(url, flush=True))
 print("drained", flush=True)
 """
 
@@ -159,7 +162,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @dataclass
-class Service:
+class Server:
     """A server process and how to ask it."""
 
     process: subprocess.Popen[str]
@@ -172,7 +175,8 @@ class Service:
     def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         with contextlib.closing(connection):
-            connection.request(method, path, raw if raw is not None else body and json.dumps(body))
+            sent = raw if raw is not None else body and json.dumps(body)
+            connection.request(method, path, sent, {"x-request-id": "mine"})
             answer = connection.getresponse()
             text = answer.read()
             return answer.status, json.loads(text) if text else None
@@ -195,11 +199,11 @@ def wait_for(ask: Callable[[], Any], true: Callable[[Any], object], seconds: flo
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[Service]:
+def serving(root: Path) -> Iterator[Server]:
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(root)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
-        yield Service(process, process.stdout.readline().strip())
+        yield Server(process, process.stdout.readline().strip())
     finally:
         process.kill()
         process.wait()
@@ -211,23 +215,23 @@ def serving(root: Path) -> Iterator[Service]:
 
 
 def refusal(body: bytes, max_rows: int = 100) -> Refusal:
-    found = read_rows(body, CONTRACT, max_rows=max_rows)
+    found = READER.read(body, max_rows)
     assert isinstance(found, Refusal)
     return found
 
 
 @pytest.mark.parametrize("body", [ROW, [ROW], {"rows": [ROW]}])
 def test_one_object_a_list_and_rows_are_the_same_request(body: Any) -> None:
-    found = read_rows(json.dumps(body).encode(), CONTRACT, max_rows=1)
-    assert isinstance(found, pl.DataFrame)
-    assert found.to_dicts() == [ROW]
-    assert found.schema == {"amount": pl.Float64, "night": pl.Boolean, "city": pl.String}
+    found = READER.read(json.dumps(body).encode(), 1)
+    assert isinstance(found, Asked)
+    assert (found.names, list(found.rows)) == (CONTRACT.names, [(12.5, True, "Bonn")])
+    assert found.listed is (body is not ROW)
 
 
 def test_rows_become_the_matrix_that_python_callers_get() -> None:
-    found = read_rows(json.dumps(ROWS).encode(), CONTRACT, max_rows=10)
+    found = READER.read(json.dumps(ROWS).encode(), 10)
     offline = artifact.encode(artifact.frame_of(ROWS, CONTRACT), CONTRACT)
-    np.testing.assert_array_equal(artifact.encode(found, CONTRACT), offline)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(READER.encode(found.rows), offline)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -301,15 +305,15 @@ bodies = st.recursive(
 
 @settings(deadline=None, max_examples=300)
 @given(bodies.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
-def test_any_body_gives_a_frame_of_the_contract_or_a_refusal(body: bytes) -> None:
-    found = read_rows(body, CONTRACT, max_rows=3)
+def test_any_body_gives_rows_of_the_contract_or_a_refusal(body: bytes) -> None:
+    found = READER.read(body, 3)
     if isinstance(found, Refusal):
         assert found.status in (400, 413, 422)
         assert found.error
         json.dumps(found.error)
     else:
-        assert tuple(found.columns) == CONTRACT.names
-        assert artifact.encode(found, CONTRACT).shape == (found.height, 3)
+        assert found.names == CONTRACT.names
+        assert READER.encode(found.rows).shape == (len(found.rows), 3)
 
 
 good_rows = st.fixed_dictionaries(
@@ -325,11 +329,11 @@ good_rows = st.fixed_dictionaries(
 @given(st.lists(good_rows, min_size=1, max_size=4))
 def test_good_rows_are_read_as_python_reads_them(rows: list[dict[str, Any]]) -> None:
     body = json.dumps(rows).encode()
-    found = read_rows(body, CONTRACT, max_rows=4)
+    found = READER.read(body, 4)
     offline = artifact.frame_of(json.loads(body), CONTRACT)
-    assert isinstance(found, pl.DataFrame)
-    np.testing.assert_array_equal(artifact.encode(found, CONTRACT), artifact.encode(offline, CONTRACT))
-    assert found["city"].to_list() == offline["city"].to_list()
+    assert isinstance(found, Asked)
+    np.testing.assert_array_equal(READER.encode(found.rows), artifact.encode(offline, CONTRACT))
+    assert [row[2] for row in found.rows] == offline["city"].to_list()
 
 
 # --- following the log ------------------------------------------------------------------------
@@ -412,7 +416,7 @@ def test_a_changed_manifest_is_refused(store: Store) -> None:
     assert follower.now.loaded is None
     assert follower.now.refused is not None
     assert follower.now.refused.because.startswith(f"the manifest of version {version.short} has SHA-256")
-    assert predict(follower.now, b"{}", 1).status == 503
+    assert predicted(lambda: follower.now, ROW)[0] == 503
 
 
 def test_a_refused_version_is_tried_again_only_by_a_newer_record(store: Store) -> None:
@@ -497,11 +501,10 @@ def test_a_score_that_is_not_a_number_is_a_failure_and_not_an_answer(store: Stor
     loaded = follower.now.loaded
     assert loaded is not None
     loaded.predictor.pipeline.named_steps["model"].intercept_[:] = np.nan
-    answer = predict(follower.now, json.dumps(ROW).encode(), 1)
-    assert answer.status == 500
-    assert json.loads(answer.body) == {
-        "error": f"version {version.id} gives row 0 a score that is not a number: roll it back"
-    }
+    assert predicted(lambda: follower.now, ROW) == (
+        500,
+        {"error": f"version {version.id} gives row 0 a score that is not a number: roll it back"},
+    )
 
 
 class Slow:
@@ -514,6 +517,21 @@ class Slow:
         self.asked.set()
         assert self.go_on.wait(20)
         return np.tile([0.25, 0.75], (len(X), 1))
+
+
+def a_config(store: Store, **serve: Any) -> Config:
+    return Config(project=Project(store=str(store.root)), serve=Serve(**serve))
+
+
+def an_app(serving: Callable[[], Serving], workers: ThreadPoolExecutor) -> App:
+    service = Service(serving=serving, policy=Serve(), workers=workers, clock=lambda: T0)
+    return App(routes(service), (), service.meters)
+
+
+def predicted(serving: Callable[[], Serving], body: Any) -> tuple[int, Any]:
+    """Ask for a prediction without a socket."""
+    with ThreadPoolExecutor(1) as workers:
+        return asyncio.run(asked(an_app(serving, workers), "POST", "/predict", json.dumps(body).encode()))
 
 
 async def asked(app: App, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
@@ -544,7 +562,8 @@ def test_a_slow_prediction_blocks_nobody_and_is_of_the_version_that_began_it() -
         return await under_way, said, newer
 
     with ThreadPoolExecutor(2) as workers:
-        older, said, newer = asyncio.run(story(App(lambda: now[0], Serve(), workers)))
+        older, said, newer = asyncio.run(story(an_app(lambda: now[0], workers)))
+    assert older[1].pop("request_id")
     assert older == (
         200,
         {
@@ -563,7 +582,7 @@ def test_a_fault_inside_the_service_is_answered_and_logged(caplog: pytest.LogCap
         raise RuntimeError("boom")
 
     with ThreadPoolExecutor(1) as workers:
-        found = asyncio.run(asked(App(broken, Serve(), workers), "GET", "/health"))
+        found = asyncio.run(asked(an_app(broken, workers), "GET", "/health"))
     assert found == (500, {"error": "the service failed on this request: its log says why"})
     assert "boom" in caplog.text
 
@@ -585,6 +604,8 @@ def test_answers_equal_the_predictor_and_every_bad_request_gets_its_reason(store
             "manifest_sha256": version.id,
             "refused": None,
             "trouble": None,
+            "pinned": None,
+            "prediction_log": None,
             "pid": service.process.pid,
         }
         expected = {
@@ -594,6 +615,7 @@ def test_answers_equal_the_predictor_and_every_bad_request_gets_its_reason(store
             "predictions": [
                 {"probability": p, "decision": p >= offline.threshold} for p in offline.predict_proba(ROWS).tolist()
             ],
+            "request_id": "mine",
         }
         assert service.ask("POST", "/predict", {"rows": ROWS}) == (200, expected)
         assert service.ask("POST", "/predict", ROWS) == (200, expected)
@@ -794,7 +816,7 @@ def test_a_small_answer_is_sent_without_delay() -> None:
 
 def test_an_address_of_another_machine_is_an_error_with_a_remedy(store: Store) -> None:
     with pytest.raises(ServeError) as caught:
-        run(store.root, Serve(host="192.0.2.1", port=0), Deploy(), clock=lambda: T0)
+        run(a_config(store, host="192.0.2.1", port=0), clock=lambda: T0)
     assert str(caught.value).startswith("cannot listen on 192.0.2.1:0 (Cannot assign requested address): stop what")
 
 
@@ -802,7 +824,7 @@ def test_a_used_port_is_an_error_with_a_remedy(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ServeError) as caught:
-            run(store.root, Serve(port=port), Deploy(), clock=lambda: T0)
+            run(a_config(store, port=port), clock=lambda: T0)
     assert str(caught.value) == (
         f"cannot listen on 127.0.0.1:{port} (Address already in use): stop what listens there, or choose another "
         "address with [serve] host and port (port 0 takes a free one)"

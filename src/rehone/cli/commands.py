@@ -14,6 +14,7 @@ import click
 from rehone import __version__
 from rehone.cli import endings
 from rehone.cli.endings import Session
+from rehone.cli.keys import keys
 
 if TYPE_CHECKING:
     from rehone.records import Check
@@ -251,13 +252,14 @@ def serve(project: str, host: str | None, port: int | None) -> int:
     config = load_config(Path(project))
     asked = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     run_service(
-        config.store_path,
-        config.serve.model_copy(update=asked),
-        config.deploy,
+        config.model_copy(update={"serve": config.serve.model_copy(update=asked)}),
         clock=lambda: datetime.now(UTC),
         on_ready=lambda url: click.echo(f"serving at {url}"),
     )
     return endings.GOOD
+
+
+app.add_command(keys)
 
 
 def _ask(question: str, choices: tuple[str, ...]) -> str:

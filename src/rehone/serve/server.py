@@ -1,4 +1,4 @@
-"""Run the service: one socket, one uvicorn server, a thread that follows the log and one that beats."""
+"""Run the service: sockets, one uvicorn server, and the threads that follow, beat and write."""
 
 from __future__ import annotations
 
@@ -9,85 +9,123 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import uvicorn
 
-from rehone.config import Deploy, Serve
+from rehone.config import Config, Serve
 from rehone.errors import RehoneError
 from rehone.records import Replica
-from rehone.serve.app import App
+from rehone.serve.app import App, routes
+from rehone.serve.connections import Connection, sweep
 from rehone.serve.follower import Follower
 from rehone.serve.heartbeat import Heart
+from rehone.serve.predicting import Service
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10
-KEEP_ALIVE_SECONDS = 75
+HUNG_SECONDS = 10.0
+"""A server whose event loop stands still for longer stops beating, so that it counts as gone."""
 
 
 class ServeError(RehoneError):
     """The service cannot listen where it was told to."""
 
 
+Clock = Callable[[], datetime]
+
+
 def run(
-    store_root: Path,
-    policy: Serve,
-    deploy: Deploy,
+    config: Config,
     *,
-    clock: Callable[[], datetime],
+    clock: Clock,
     on_ready: Callable[[str], None] | None = None,
+    shared: socket.socket | None = None,
 ) -> None:
-    """Serve what the deployment log of `store_root` says, until SIGTERM or SIGINT.
+    """Serve what the deployment log says, until SIGTERM or SIGINT.
 
     The store need not exist yet, nor hold a version: the service is live and not ready until
-    it does. `on_ready` is called with the URL as soon as requests are accepted. At the end
-    requests under way are answered and the heartbeat file is taken away.
+    it does. `on_ready` is called with the URL as soon as requests are accepted. `shared` is a
+    socket that other processes listen on too; this one is then also reached at an address of
+    its own, which its heartbeat names. At the end requests under way are answered, the
+    prediction log is written out and the heartbeat file is taken away.
 
     Raises:
         ServeError: the address cannot be listened on.
+        ConfigError: the operator's token cannot be used.
     """
-    stop, changed = threading.Event(), threading.Event()
+    policy = config.serve
     with (
-        listen(policy.host, policy.port) as listener,
+        listen(policy.host, 0 if shared else policy.port) as own,
         ThreadPoolExecutor(_cpus(), thread_name_prefix="predict") as workers,
     ):
-        url = url_of(listener)
-        follower = Follower(store_root, deploy, changed=changed.set)
-        heart = Heart(
-            identity(listener, clock()),
-            store_root,
-            lambda: follower.now,
-            wake=changed,
-            clock=clock,
-            seconds=policy.heartbeat_seconds,
+        parts = _parts(config, own, workers, clock)
+        server = _Server(
+            _settings(parts.app, policy),
+            policy,
+            started=lambda: on_ready(url_of(own)) if on_ready else None,
+            stopping=parts.retire,
         )
-        threads = (
+        parts.follower.step()  # what is live is loaded before the first request is taken
+        with _running(parts.threads, parts.retire, policy.drain_seconds):
+            server.run(sockets=[own, *((shared,) if shared else ())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What one process of the service is made of, and how it is told to end."""
+
+    app: App
+    follower: Follower
+    threads: tuple[threading.Thread, ...]
+    retire: Callable[[], None]
+
+
+def _parts(config: Config, own: socket.socket, workers: ThreadPoolExecutor, clock: Clock) -> _Parts:
+    stop, changed = threading.Event(), threading.Event()
+    policy = config.serve
+    follower = Follower(config.store_path, config.deploy, changed=changed.set)
+    service = Service(
+        serving=lambda: follower.now,
+        policy=policy,
+        workers=workers,
+        clock=clock,
+        project=config.project.name,
+        id_column=config.data.id_column,
+    )
+    heart = Heart(
+        identity(own, clock()),
+        config.store_path,
+        lambda: follower.now,
+        wake=changed,
+        clock=clock,
+        seconds=policy.heartbeat_seconds,
+    )
+
+    def retire() -> None:
+        stop.set()
+        changed.set()
+
+    return _Parts(
+        app=App(routes(service), (), service.meters),
+        follower=follower,
+        threads=(
             threading.Thread(target=follower.follow, args=(stop, policy.poll_seconds), name="follower", daemon=True),
             threading.Thread(target=heart.beat_until, args=(stop,), name="heartbeat", daemon=True),
-        )
-
-        def retire() -> None:
-            stop.set()
-            changed.set()
-
-        server = _Server(
-            _settings(App(lambda: follower.now, policy, workers)),
-            started=lambda: on_ready(url) if on_ready else None,
-            stopping=retire,
-        )
-        follower.step()  # what is live is loaded before the first request is taken
-        with _running(threads, retire):
-            server.run(sockets=[listener])
+        ),
+        retire=retire,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind and listen; port 0 takes a free one.
 
     The protocol is named, since asyncio sends small answers without delay only where it is.
+    Clients that vanished without a word are found out by keep-alive probes.
 
     Raises:
         ServeError: somebody listens there already, or the address is not one of this machine.
@@ -100,6 +138,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise _not_there(host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.bind(address)
         listener.listen(2048)
     except OSError as error:
@@ -144,7 +183,7 @@ def _cpus() -> int:
 
 
 @contextlib.contextmanager
-def _running(threads: Sequence[threading.Thread], end: Callable[[], None]) -> Iterator[None]:
+def _running(threads: Sequence[threading.Thread], end: Callable[[], None], seconds: float) -> Iterator[None]:
     for thread in threads:
         thread.start()
     try:
@@ -152,21 +191,23 @@ def _running(threads: Sequence[threading.Thread], end: Callable[[], None]) -> It
     finally:
         end()
         for thread in threads:
-            thread.join(timeout=DRAIN_SECONDS)
+            thread.join(timeout=max(seconds, 1.0))
 
 
-def _settings(app: App) -> uvicorn.Config:
+def _settings(app: App, policy: Serve) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
+        http=Connection,
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        limit_concurrency=policy.max_connections,
+        timeout_keep_alive=policy.idle_seconds,
+        timeout_graceful_shutdown=policy.drain_seconds,
     )
 
 
@@ -177,10 +218,33 @@ class _Server(uvicorn.Server):
     before the heartbeat file is taken away.
     """
 
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None], stopping: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        policy: Serve,
+        *,
+        started: Callable[[], None],
+        stopping: Callable[[], None],
+    ) -> None:
+        super().__init__(settings)
+        self._policy = policy
         self._started = started
         self._stopping = stopping
+        self._ticked = time.monotonic()
+
+    def is_alive(self) -> bool:
+        """Say whether the event loop still turns."""
+        return time.monotonic() - self._ticked < HUNG_SECONDS
+
+    async def on_tick(self, counter: int) -> bool:
+        self._ticked = time.monotonic()
+        if counter % 10 == 0:  # about once a second
+            sweep(
+                self.server_state.connections,
+                header_seconds=self._policy.header_seconds,
+                unread_seconds=self._policy.body_seconds,
+            )
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
