@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rehone import codec
+from rehone.artifact import paths
 from rehone.artifact.rows import Rows, encode, frame_of
 from rehone.records import Check, CheckStatus, Contract, FeatureKind
 
@@ -28,6 +30,22 @@ class Predictor:
     pipeline: Any = field(repr=False)
     threshold: float
     version: str | None = None
+    _way: _Way = field(init=False, repr=False, default_factory=lambda: _Way())  # noqa: PLW0108  defined below
+
+    @property
+    def path(self) -> str:
+        """The way that scores are computed, such as "lightgbm" or "linear"; "scikit-learn" is the pipeline's own."""
+        found = self.prepare()
+        return paths.ITSELF if found is None else found.name
+
+    def prepare(self) -> paths.Path | None:
+        """Find and prove the fastest way to score now, not at the first score; None is the pipeline's own."""
+        if not self._way.known:
+            with self._way.lock:
+                if not self._way.known:
+                    self._way.path = paths.proved(self.pipeline, self.contract, self._itself)
+                    self._way.known = True
+        return self._way.path
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float64]:
         """Return the probability of label 1 for each row, shape (n,).
@@ -45,11 +63,26 @@ class Predictor:
         return self.predict_proba(rows) >= self.threshold
 
     def score(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of label 1 for each row of an encoded matrix."""
+        """Return the probability of label 1 for each row of an encoded matrix, shape (n, features)."""
         if not len(matrix):
             return np.empty(0, dtype=np.float64)
+        path = self._way.path if self._way.known else self.prepare()
+        return self._itself(matrix) if path is None else path.scorer.score(matrix)
+
+    def _itself(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         with one_thread():
             return np.ascontiguousarray(self.pipeline.predict_proba(matrix)[:, 1], dtype=np.float64)
+
+
+class _Way:
+    """What was found out about a predictor's fastest path, once."""
+
+    __slots__ = ("known", "lock", "path")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.known = False
+        self.path: paths.Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

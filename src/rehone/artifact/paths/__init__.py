@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from rehone.artifact.paths import proof
 from rehone.artifact.paths import trees as forest
-from rehone.artifact.paths.columns import Column, Floats, NotTranslatable, read_columns
+from rehone.artifact.paths.columns import Column, Floats, NotTranslatable, check_shape, read_columns
 from rehone.artifact.paths.linear import Linear
+from rehone.artifact.paths.prepare import Prepare
 from rehone.artifact.paths.walker import FEW, Walker
 from rehone.records import Contract
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 ITSELF = "scikit-learn"
 TOLERANCE = 1e-9
 _SEED = 20_010_101
+_FEW = 12  # so that a scorer with one way for few rows and one for many is asked for both
 
 
 class Scorer(Protocol):
@@ -53,13 +55,43 @@ class Walked:
 
     def score(self, matrix: Floats) -> Floats:
         """Return the probability of label 1 for each row."""
-        if matrix.ndim != 2 or matrix.shape[1] != len(self.factors):
-            raise ValueError(f"the matrix has shape {matrix.shape}, the model reads {len(self.factors)} columns")
+        check_shape(matrix, len(self.factors))
         if len(matrix) <= FEW:
             answers = self.walker.few(matrix, self.factors)
         else:
             answers = self.walker.many(np.multiply(matrix, self.factors, order="C"))
         return answers if self.finish is None else self.finish(answers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """The mean over scikit-learn's own trees, each asked directly."""
+
+    trees: list[Any]
+    prepare: Prepare
+    width: int
+
+    def score(self, matrix: Floats) -> Floats:
+        """Return the probability of label 1 for each row."""
+        check_shape(matrix, self.width)
+        rows = self.prepare(matrix).astype(np.float32)
+        total = np.zeros(len(rows))
+        for tree in self.trees:
+            total += tree.predict(rows)[:, 1]
+        return total / len(self.trees)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BySize:
+    """Two ways with the same bits: one that starts at once, one that is faster for many rows."""
+
+    few: Scorer
+    many: Scorer
+    limit: int = 100
+
+    def score(self, matrix: Floats) -> Floats:
+        """Return the probability of label 1 for each row."""
+        return (self.few if len(matrix) <= self.limit else self.many).score(matrix)
 
 
 def proved(pipeline: Any, contract: Contract, itself: Callable[[Floats], Floats]) -> Path | None:
@@ -72,7 +104,7 @@ def proved(pipeline: Any, contract: Contract, itself: Callable[[Floats], Floats]
         path = compiled(pipeline, contract)
         rows = proof.probe(contract, path.edges, seed=_SEED)
         expected = itself(rows)
-        found = path.scorer.score(rows)
+        found = np.concatenate([path.scorer.score(rows[:_FEW]), path.scorer.score(rows)[_FEW:]])
         apart = np.abs(found - expected)
         worst = float(np.max(np.where(np.isnan(apart), np.inf, apart)))
     except NotTranslatable as reason:
@@ -112,7 +144,7 @@ def _lightgbm(model: Any, columns: tuple[Column, ...], width: int) -> Path:
 
 def _hist_gradient_boosting(model: Any, columns: tuple[Column, ...], width: int) -> Path:
     trees = forest.on_raw_columns(forest.of_hist_gradient_boosting(model), columns, width, single=False)
-    return _walked("hist_gradient_boosting as lightgbm", trees, width, _expit())
+    return _walked("hist_gradient_boosting", trees, width, _expit())
 
 
 def _gradient_boosting(model: Any, columns: tuple[Column, ...], width: int) -> Path:
@@ -124,38 +156,43 @@ def _gradient_boosting(model: Any, columns: tuple[Column, ...], width: int) -> P
     trees = forest.on_raw_columns(forest.of_sklearn_trees(own, values, first), columns, width, single=True)
     expit = _expit()
     finish = {"HalfBinomialLoss": expit, "ExponentialLoss": lambda raw: expit(2 * raw)}
-    return _walked("gradient_boosting as lightgbm", trees, width, finish[type(model._loss).__name__])
+    return _walked("gradient_boosting", trees, width, finish[type(model._loss).__name__])
 
 
 def _random_forest(model: Any, columns: tuple[Column, ...], width: int) -> Path:
-    own = [tree.tree_ for tree in model.estimators_]
-    return _mean_of(own, "random_forest as lightgbm", columns, width)
+    return _mean_of([tree.tree_ for tree in model.estimators_], "random_forest", columns, width)
 
 
 def _extra_trees(model: Any, columns: tuple[Column, ...], width: int) -> Path:
-    return _mean_of([tree.tree_ for tree in model.estimators_], "extra_trees as lightgbm", columns, width)
+    return _mean_of([tree.tree_ for tree in model.estimators_], "extra_trees", columns, width)
 
 
 def _decision_tree(model: Any, columns: tuple[Column, ...], width: int) -> Path:
-    return _mean_of([model.tree_], "decision_tree as lightgbm", columns, width)
+    return _mean_of([model.tree_], "decision_tree", columns, width)
 
 
 def _mean_of(own: list[Any], name: str, columns: tuple[Column, ...], width: int) -> Path:
+    each = Forest(own, Prepare(columns), width)
     if sum(tree.node_count - tree.n_leaves for tree in own) > forest.MOST_SPLITS:
-        raise NotTranslatable("a forest too large to read as text")
+        return Path(f"{name} tree by tree", each, _ranges(columns, width))
     trees = forest.of_sklearn_trees(own, [tree.value[:, 0, 1] for tree in own])
     n = len(own)
-    return _walked(name, forest.on_raw_columns(trees, columns, width, single=True), width, lambda total: total / n)
+    path = _walked(name, forest.on_raw_columns(trees, columns, width, single=True), width, lambda total: total / n)
+    return replace(path, scorer=BySize(path.scorer, each))
 
 
 def _linear(model: Any, columns: tuple[Column, ...], width: int) -> Path:
     scorer = Linear(columns, model.coef_[0], float(model.intercept_[0]), width)
+    return Path("linear", scorer, _ranges(columns, width))
+
+
+def _ranges(columns: tuple[Column, ...], width: int) -> tuple[Floats, ...]:
     edges = [np.empty(0) for _ in range(width)]
     for column in columns:
         if column.table is None and column.fill is not None:
             steps = np.array([-3.0, -1.0, 0.0, 1.0, 3.0])
             edges[column.source] = np.append(column.mean + column.scale * steps, column.fill)
-    return Path("linear", scorer, tuple(edges))
+    return tuple(edges)
 
 
 def _walked(name: str, trees: forest.Trees, width: int, finish: Callable[[Floats], Floats] | None) -> Path:
@@ -163,7 +200,7 @@ def _walked(name: str, trees: forest.Trees, width: int, finish: Callable[[Floats
     edges = tuple(
         trees.threshold[(trees.feature == i) & (trees.decision & 1 == 0)] / trees.factors[i] for i in range(width)
     )
-    return Path(name, Walked(walker, trees.factors, finish), edges)
+    return Path(f"{name} as lightgbm" if finish else name, Walked(walker, trees.factors, finish), edges)
 
 
 def _expit() -> Callable[[Floats], Floats]:

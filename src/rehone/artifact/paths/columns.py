@@ -14,7 +14,7 @@ from rehone.records import Contract, FeatureKind
 Floats: TypeAlias = NDArray[np.float64]
 
 
-class NotTranslatable(Exception):  # noqa: N818
+class NotTranslatable(Exception):
     """A part of the pipeline is of a kind, or fitted in a way, that only its own code can run."""
 
 
@@ -55,6 +55,12 @@ def read_columns(preprocess: Any, contract: Contract) -> tuple[Column, ...]:
         columns += _of(transformer, places, codes)
     _expect(bool(columns), preprocess)
     return tuple(columns)
+
+
+def check_shape(matrix: Floats, width: int) -> None:
+    """Raise ValueError unless the matrix has `width` columns; array operations would stretch one."""
+    if matrix.ndim != 2 or matrix.shape[1] != width:
+        raise ValueError(f"the matrix has shape {matrix.shape}, the model reads {width} columns")
 
 
 def _of(transformer: Any, places: Sequence[int], codes: Sequence[int | None]) -> list[Column]:

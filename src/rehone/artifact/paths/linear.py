@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rehone.artifact.paths.columns import Column, Floats, NotTranslatable
+from rehone.artifact.paths.columns import Column, Floats, NotTranslatable, check_shape
 
 
 class Linear:
@@ -36,7 +36,7 @@ class Linear:
 
     def score(self, matrix: Floats) -> Floats:
         """Return the probability of label 1 for each row."""
-        _fits(matrix, self._width)
+        check_shape(matrix, self._width)
         terms = np.empty((len(matrix), len(self._weights)))
         k = len(self._numbers)
         if k:
@@ -61,8 +61,3 @@ def _tables(columns: Sequence[Column], weights: Floats) -> dict[int, Any]:
         if column.table is not None:
             tables[column.source] = tables.get(column.source, 0.0) + weight * column.table
     return tables
-
-
-def _fits(matrix: Floats, width: int) -> None:
-    if matrix.ndim != 2 or matrix.shape[1] != width:
-        raise ValueError(f"the matrix has shape {matrix.shape}, the model reads {width} columns")

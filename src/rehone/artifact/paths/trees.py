@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from rehone.artifact.paths.columns import Column, Floats, NotTranslatable
 
-MOST_SPLITS = 200_000
-"""Larger forests stay as they are: their text would take seconds to read at every start."""
+MOST_SPLITS = 100_000
+"""Larger forests stay as they are: their text would take a second to read at every start."""
 
 LARGEST = 1e30
 """No number in an encoded matrix is larger; a threshold beyond it decides by missing or not."""
@@ -165,7 +165,7 @@ def _numbers_moved(trees: Trees, columns: Sequence[Column], *, single: bool) -> 
         flush = bool(trees.header)
         limit = threshold[at]
 
-        def goes_left(raw: Floats) -> NDArray[np.bool_]:
+        def goes_left(raw: Floats) -> Any:
             return _read(raw, mean, scale, single=single, flush=flush) <= limit
 
         threshold[at] = _largest(goes_left, len(at))

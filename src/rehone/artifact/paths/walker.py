@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rehone.artifact.paths.columns import Floats
 
-FEW = 64
+FEW = 16
 """Up to this many rows are walked one by one: a call for many first reads all of LightGBM's parameters."""
 
 _FLOAT64 = 1
@@ -41,7 +41,11 @@ class Walker:
         self._few = locked.LGBM_BoosterPredictForMatSingleRowFast
         self._many = free.LGBM_BoosterPredictForMat
         self._handle, self._config, self._width = ctypes.c_void_p(), ctypes.c_void_p(), width
-        _check(free.LGBM_BoosterLoadModelFromString(model.encode(), ctypes.byref(ctypes.c_int()), ctypes.byref(self._handle)))
+        _check(
+            free.LGBM_BoosterLoadModelFromString(
+                model.encode(), ctypes.byref(ctypes.c_int()), ctypes.byref(self._handle)
+            )
+        )
         weakref.finalize(self, _free, free, self._config, self._handle).atexit = False
         _check(
             free.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -90,9 +94,7 @@ class _Desks(threading.local):
         self._length = ctypes.c_int64()
         self.length = ctypes.c_void_p(ctypes.addressof(self._length))
         row, answer = self.rows.ctypes.data, self.answers.ctypes.data
-        self.places = [
-            (ctypes.c_void_p(row + i * 8 * width), ctypes.c_void_p(answer + i * 8)) for i in range(FEW)
-        ]
+        self.places = [(ctypes.c_void_p(row + i * 8 * width), ctypes.c_void_p(answer + i * 8)) for i in range(FEW)]
 
 
 @functools.cache
@@ -100,8 +102,10 @@ def _library() -> tuple[Any, Any]:
     """Return LightGBM's library twice: calls through the first keep the interpreter's lock."""
     import lightgbm.basic
 
-    free = lightgbm.basic._LIB
-    return ctypes.PyDLL(free._name), ctypes.CDLL(free._name)
+    name = vars(lightgbm.basic)["_LIB"]._name
+    free = ctypes.CDLL(name)
+    free.LGBM_GetLastError.restype = ctypes.c_char_p
+    return ctypes.PyDLL(name), free
 
 
 def _free(library: Any, config: ctypes.c_void_p, handle: ctypes.c_void_p) -> None:
@@ -113,6 +117,4 @@ def _free(library: Any, config: ctypes.c_void_p, handle: ctypes.c_void_p) -> Non
 
 def _check(status: int) -> None:
     if status:
-        import lightgbm.basic
-
-        raise RuntimeError(lightgbm.basic._LIB.LGBM_GetLastError().decode())
+        raise RuntimeError(_library()[1].LGBM_GetLastError().decode())
