@@ -46,6 +46,8 @@ name = "bench"
 label = "fraud"
 [predictions]
 log = {log}
+[serve]
+workers = {workers}
 """
 
 
@@ -95,10 +97,10 @@ def write(folder: Path) -> None:
         deploy(store, publish(store, matrix, "run-1"))
 
 
-def project(folder: Path, *, log: str = "false") -> Store:
+def project(folder: Path, *, log: str = "false", workers: int = 1) -> Store:
     """Make a project with an empty store."""
     folder.mkdir(parents=True)
-    (folder / "rehone.toml").write_text(PROJECT.format(log=log))
+    (folder / "rehone.toml").write_text(PROJECT.format(log=log, workers=workers))
     return Store.create(folder / "store")
 
 

@@ -225,7 +225,9 @@ def _predictions(answer: Any) -> list[float]:
     return [p["probability"] for p in answer["predictions"]]
 
 
-def _rehone(project: str) -> Callable[[Where, int], list[str]]:
+def rehone(project: str) -> Callable[[Where, int], list[str]]:
+    """Return the command of `rehone serve` for a project in the folder of models."""
+
     def command(where: Where, port: int) -> list[str]:
         return [_beside("rehone"), "serve", "--project", str(where.model / project), "--port", str(port)]
 
@@ -280,8 +282,8 @@ def _tensor(rows: Rows) -> Any:
 
 
 SERVICES = (
-    Service("rehone", "Rehone, log off", _rehone("rehone"), _rows, _predictions),
-    Service("rehone-log", "Rehone, prediction log on", _rehone("rehone-log"), _rows, _predictions),
+    Service("rehone", "Rehone, log off", rehone("rehone"), _rows, _predictions),
+    Service("rehone-log", "Rehone, prediction log on", rehone("rehone-log"), _rows, _predictions),
     Service(
         "bare", "bare ASGI, per request", _bare, _rows, _predictions,
         environment=lambda w: {"MODEL": str(w.model / "matrix.joblib"), "FEATURES": str(w.model / "features.json")},
