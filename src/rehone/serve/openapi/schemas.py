@@ -30,7 +30,6 @@ class Served:
     max_body_bytes: int
     id_column: str | None = None
     refuse_unknown: bool = False
-    operators: bool = False
 
 
 def schemas(served: Served) -> dict[str, Schema]:
