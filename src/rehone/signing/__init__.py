@@ -150,8 +150,8 @@ def new_key(path: Path) -> NewKey:
             _create(file, data, mode)
             made.append(file)
     except OSError as error:
-        for file in made:
-            file.unlink(missing_ok=True)
+        for half in made:
+            half.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
             raise SigningError(f"{file} is there already and is not overwritten: choose another name") from None
         raise SigningError(f"{file} cannot be written ({error.strerror}): choose another place") from None
