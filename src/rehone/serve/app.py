@@ -45,7 +45,7 @@ class App:
         began = time.perf_counter()
         method, path = scope["method"], scope["path"]
         name, route, params = self._found(path)
-        request = Request(method, path, receive, scope["headers"], scope.get("query_string", b""), params)
+        request = Request(method, path, receive, scope["headers"], scope.get("query_string", b""), params, began)
         try:
             answer = await self._answer(route, request)
         except ClientGone:
@@ -67,8 +67,7 @@ class App:
 
     async def _answer(self, route: Route | None, request: Request) -> Answer:
         if route is None:
-            known = [*self._routes, *(name for _, name, _ in self._patterns)]
-            return error(404, f"there is no {request.path}: ask for {', '.join(known)}")
+            return error(404, f"there is no {request.path[:200]}: ask /openapi.json for what there is")
         handler = route.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             return _not_allowed(route, request)
@@ -82,19 +81,7 @@ def routes(service: Service) -> dict[str, Route]:
         serving = service.serving()
         return said(health(serving) | _log_of(service), 200 if serving.loaded else 503)
 
-    async def live(_request: Request) -> Answer:
-        return said({"live": True})
-
-    async def ready(_request: Request) -> Answer:
-        is_ready = service.serving().loaded is not None
-        return said({"ready": is_ready}, 200 if is_ready else 503)
-
-    return {
-        "/health": {"GET": show_health},
-        "/predict": {"POST": predict(service)},
-        "/v2/health/live": {"GET": live},
-        "/v2/health/ready": {"GET": ready},
-    }
+    return {"/predict": {"POST": predict(service)}, "/health": {"GET": show_health}}
 
 
 def health(serving: Serving) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -43,6 +44,7 @@ class Request:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     query: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this name (lower case), if it was sent."""

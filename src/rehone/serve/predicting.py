@@ -12,22 +12,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rehone.config import Serve
+from rehone.predictions import Entry, Writer
 from rehone.serve.batching import Batch, Batcher, Full, Waiting
 from rehone.serve.follower import Loaded, Serving
 from rehone.serve.http import Answer, Handler, Request, encode, read, refused
 from rehone.serve.meters import Meters
 from rehone.serve.problems import Refusal
 from rehone.serve.rows import Asked, Reader
-
-if TYPE_CHECKING:
-    from rehone.predictions import Entry, Writer
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +100,14 @@ class Service:
             error=f"the request id has {len(text)} characters or odd ones: send 1 to 200 visible ASCII characters, or none",
         )
 
-    async def score(self, asked: Asked, serving: Serving, loaded: Loaded, request_id: str) -> Scored | Refusal:
-        """Score the rows of a request by the version that it was read for, and log the answer."""
-        began, at = time.perf_counter(), self.clock()
+    async def score(
+        self, asked: Asked, serving: Serving, loaded: Loaded, request_id: str, *, began: float
+    ) -> Scored | Refusal:
+        """Score the rows of a request by the version that it was read for, and log the answer.
+
+        `began` is the performance counter when the request came in.
+        """
+        at = self.clock()
         done: asyncio.Future[NDArray[np.float64]] = asyncio.get_running_loop().create_future()
         waiting = Waiting(serving, loaded, self.reader(serving, loaded), asked, request_id, done)
         try:
@@ -123,8 +126,6 @@ class Service:
         return Scored(serving, loaded, scores.tolist(), (scores >= threshold).tolist())
 
     def _entry(self, waiting: Waiting, scores: NDArray[np.float64], at: datetime, seconds: float) -> Entry:
-        from rehone.predictions import Entry
-
         predictor, asked = waiting.loaded.predictor, waiting.asked
         return Entry(
             at_ns=int(at.timestamp() * 1_000_000) * 1000,
@@ -177,7 +178,7 @@ def predict(service: Service) -> Handler:
         asked = await _asked(service, serving, loaded, body)
         if isinstance(asked, Refusal):
             return refused(asked)
-        found = await service.score(asked, serving, loaded, request_id)
+        found = await service.score(asked, serving, loaded, request_id, began=request.began)
         return refused(found) if isinstance(found, Refusal) else _predicted(found, request_id)
 
     return handle

@@ -10,9 +10,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 
 import uvicorn
@@ -20,11 +19,9 @@ import uvicorn
 from rehone.config import Config, Serve
 from rehone.errors import RehoneError
 from rehone.records import Replica
-from rehone.serve.app import App, routes
+from rehone.serve.app import App
+from rehone.serve.assembly import Clock, Parts, assemble
 from rehone.serve.connections import Connection, sweep
-from rehone.serve.follower import Follower
-from rehone.serve.heartbeat import Heart
-from rehone.serve.predicting import Service
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +31,6 @@ HUNG_SECONDS = 10.0
 
 class ServeError(RehoneError):
     """The service cannot listen where it was told to."""
-
-
-Clock = Callable[[], datetime]
 
 
 def run(
@@ -63,62 +57,17 @@ def run(
         listen(policy.host, 0 if shared else policy.port) as own,
         ThreadPoolExecutor(_cpus(), thread_name_prefix="predict") as workers,
     ):
-        parts = _parts(config, own, workers, clock)
+        parts = assemble(config, identity(own, clock()), workers, clock)
         server = _Server(
             _settings(parts.app, policy),
             policy,
             started=lambda: on_ready(url_of(own)) if on_ready else None,
             stopping=parts.retire,
         )
+        parts.heart.alive = server.is_alive
         parts.follower.step()  # what is live is loaded before the first request is taken
-        with _running(parts.threads, parts.retire, policy.drain_seconds):
+        with _running(parts, policy.drain_seconds):
             server.run(sockets=[own, *((shared,) if shared else ())])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What one process of the service is made of, and how it is told to end."""
-
-    app: App
-    follower: Follower
-    threads: tuple[threading.Thread, ...]
-    retire: Callable[[], None]
-
-
-def _parts(config: Config, own: socket.socket, workers: ThreadPoolExecutor, clock: Clock) -> _Parts:
-    stop, changed = threading.Event(), threading.Event()
-    policy = config.serve
-    follower = Follower(config.store_path, config.deploy, changed=changed.set)
-    service = Service(
-        serving=lambda: follower.now,
-        policy=policy,
-        workers=workers,
-        clock=clock,
-        project=config.project.name,
-        id_column=config.data.id_column,
-    )
-    heart = Heart(
-        identity(own, clock()),
-        config.store_path,
-        lambda: follower.now,
-        wake=changed,
-        clock=clock,
-        seconds=policy.heartbeat_seconds,
-    )
-
-    def retire() -> None:
-        stop.set()
-        changed.set()
-
-    return _Parts(
-        app=App(routes(service), (), service.meters),
-        follower=follower,
-        threads=(
-            threading.Thread(target=follower.follow, args=(stop, policy.poll_seconds), name="follower", daemon=True),
-            threading.Thread(target=heart.beat_until, args=(stop,), name="heartbeat", daemon=True),
-        ),
-        retire=retire,
-    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -183,14 +132,15 @@ def _cpus() -> int:
 
 
 @contextlib.contextmanager
-def _running(threads: Sequence[threading.Thread], end: Callable[[], None], seconds: float) -> Iterator[None]:
-    for thread in threads:
+def _running(parts: Parts, seconds: float) -> Iterator[None]:
+    for thread in parts.threads:
         thread.start()
     try:
         yield
     finally:
-        end()
-        for thread in threads:
+        parts.retire()
+        parts.close()
+        for thread in parts.threads:
             thread.join(timeout=max(seconds, 1.0))
 
 
