@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rehone import artifact, deploy, gate
+from rehone import artifact, deploy, gate, signing
 from rehone.records import Outcome, RunStatus, Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def shadow(scene: Scene) -> Ending | None:
     found = deploy.shadow(
         scene.store,
         order,
-        scene.config.deploy,
+        signing.policy_of(scene.config),
         clock=scene.door.clock,
         progress=lambda done, total, what: draft.progress("shadow", done, total, what),
     )
