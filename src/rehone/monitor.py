@@ -41,7 +41,20 @@ def performance(
     is that of a ratio of block sums with t(D - 1), and never narrower than Wilson's. Both are
     `None` when there are too few positives, or all of them are in one block.
     """
-    rows = _rows(scores, labels, threshold, terms.get("blocks"))
+    score = np.asarray(scores, dtype=np.float64)
+    decided = np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
+    return decisions(decided, labels, **terms)
+
+
+def decisions(
+    decided: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]
+) -> tuple[Estimate | None, Estimate | None, str]:
+    """Return recall and cost of decisions that were really taken: `performance` without scores.
+
+    `decided` (n,) is 1 or true where a row was decided positive, `labels` (n,) 0 or 1; rows
+    with either of them not finite are left out.
+    """
+    rows = _rows(decided, labels, terms.get("blocks"))
     positives, least = int(rows.actual.sum()), terms["min_positives"]
     if positives < least or rows.n < 2:
         return None, None, f"{positives} matured positives in {rows.n} rows, need at least {least}"
@@ -61,11 +74,11 @@ class _Rows:
         return int(self.actual.size)
 
 
-def _rows(scores: ArrayLike, labels: ArrayLike, threshold: float, blocks: ArrayLike | None) -> _Rows:
-    score, label = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    known = np.isfinite(score) & np.isfinite(label)
+def _rows(decided: ArrayLike, labels: ArrayLike, blocks: ArrayLike | None) -> _Rows:
+    decision, label = np.asarray(decided, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    known = np.isfinite(decision) & np.isfinite(label)
     codes = None if blocks is None else np.unique(np.asarray(blocks)[known], return_inverse=True)[1].astype(np.int64)
-    return _Rows(label[known] == 1, score[known] >= threshold, codes)
+    return _Rows(label[known] == 1, decision[known] == 1, codes)
 
 
 def _recall(rows: _Rows, level: float) -> Estimate:

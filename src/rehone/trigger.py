@@ -10,8 +10,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rehone.compare import benjamini_hochberg
-from rehone.config import Trigger
-from rehone.records import Check, CheckStatus, Estimate, Evidence, FeatureDrift, TriggerDecision, TriggerKind
+from rehone.config import Predictions, Trigger
+from rehone.records import (
+    Check,
+    CheckStatus,
+    Estimate,
+    Evidence,
+    FeatureDrift,
+    ServedVersion,
+    Skew,
+    TriggerDecision,
+    TriggerKind,
+    short_id,
+)
 
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
 
@@ -28,17 +39,24 @@ _RESTS = (TriggerKind.DRIFT, TriggerKind.PERFORMANCE, TriggerKind.AGE)
 _BROKEN_CLOCK = ("missing", "infinite", "missing, infinite")
 """Incidents that count even for a clock, whose values are new and constant by nature."""
 
+_LEAST_COMPARED = 30
+"""Ids in both tables from which a share of differing ones is judged."""
+
 _NOISE_SHARE = 0.5
 """Share of the PSI limit that noise alone may reach before a quiet PSI means nothing."""
 
 
-def decide(evidence: Evidence, policy: Trigger) -> TriggerDecision:
-    """Evaluate every rule and return the first that acts, with all checks and what blocks."""
-    checks = tuple(_causes(evidence, policy))
-    incidents = tuple(_incidents(evidence, checks))
+def decide(evidence: Evidence, policy: Trigger, served: Predictions | None = None) -> TriggerDecision:
+    """Evaluate every rule and return the first that acts, with all checks and what blocks.
+
+    `served` holds the limits of what is only known from the prediction log.
+    """
+    loop = tuple(_loop(evidence, served or Predictions()))
+    checks = (*_causes(evidence, policy), *loop)
+    incidents = (*_incidents(evidence, checks), *(c for c in loop if c.name == "skew" and c.status is ACT))
     pauses = tuple(_pauses(evidence, policy))
     blocking = {check.subject for check in incidents}
-    acting = [c for c in checks if c.status is ACT and not (c.name == "psi" and c.subject in blocking)]
+    acting = [c for c in checks if c.status is ACT and c.name in _KINDS and not _is_blocked(c, blocking)]
     every = (*checks, *pauses)
     kind = next((k for k in TriggerKind if any(_KINDS[c.name] is k for c in acting)), None)
     if incidents:
@@ -131,6 +149,83 @@ def _age(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
             limit=limit,
             detail=f"the champion is {_days(age)} old, {said} the limit of {limit:g}",
         )
+
+
+def _is_blocked(check: Check, blocking: set[str | None]) -> bool:
+    return check.name == "psi" and check.subject in blocking
+
+
+# --- what is known of served predictions: nothing here is a reason to train ----------------------
+
+
+def _loop(evidence: Evidence, policy: Predictions) -> Iterator[Check]:
+    if evidence.origin != "served" or evidence.champion is None:
+        return
+    yield _in_the_log(evidence)
+    yield _coverage(evidence, policy)
+    yield from (_decided(v) for v in evidence.served if v.version != evidence.champion)
+    if policy.max_skew_share is not None:
+        limit = policy.max_skew_share
+        yield from (_skew(s, limit) for s in sorted(evidence.skew, key=lambda s: (-(s.share or 0), s.feature)))
+
+
+def _in_the_log(evidence: Evidence) -> Check:
+    rows = evidence.rows
+    check = Check(name="predictions", status=OK, value=float(rows), n=rows)
+    if rows:
+        return replace(check, detail=f"{rows:,} predictions in {evidence.window} are compared with the reference")
+    why = evidence.drift[0].detail if evidence.drift else "nothing was read of the log"
+    return replace(check, status=UNKNOWN, detail=why)
+
+
+def _coverage(evidence: Evidence, policy: Predictions) -> Check:
+    found, limit = evidence.coverage, policy.min_label_coverage
+    share = found.share if found is not None else None
+    check = Check(name="label_coverage", status=UNKNOWN, value=share, limit=limit, n=found.due if found else None)
+    if found is None or share is None:
+        return replace(check, detail=f"how many labels have arrived is not known: {evidence.performance_unknown}")
+    said = (
+        f"{found.labelled:,} of {found.due:,} matured predictions in {found.window} have a label ({100 * share:.3g} %)"
+    )
+    if policy.unlabelled == "negative":
+        return replace(check, status=OK, detail=f"{said}; the others count as negative")
+    if found.labelled >= limit * found.due:
+        return replace(check, status=OK, detail=said)
+    return replace(check, detail=f"{said}, need {100 * limit:.3g} %", remedy="look at why labels do not arrive")
+
+
+def _decided(version: ServedVersion) -> Check:
+    """Record what another version than the champion decided; it is no longer asked, so it never acts."""
+    name, recall = short_id(version.version), version.recall
+    check = Check(name="served", subject=name, status=UNKNOWN, n=version.labelled, positives=version.positives)
+    if recall is None:
+        return replace(check, detail=f"the recall of version {name} is not known: {version.unknown}")
+    return replace(
+        check,
+        status=OK,
+        value=recall.value,
+        interval=(recall.low, recall.high),
+        detail=f"version {name} had a recall of {recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}] on {recall.positives} matured positives",
+    )
+
+
+def _skew(skew: Skew, limit: float) -> Check:
+    share, what = skew.share, skew.feature
+    check = Check(name="skew", subject=what, status=UNKNOWN, value=share, limit=limit, n=skew.compared)
+    if share is None or skew.compared < _LEAST_COMPARED:
+        said = f"whether {what} is served as it is stored is not known: {skew.compared} ids are in both, need {_LEAST_COMPARED}"
+        return replace(check, detail=said)
+    said = (
+        f"{what} was served with another value than data.source holds for {100 * share:.3g} % of {skew.compared:,} ids"
+    )
+    if share <= limit:
+        return replace(check, status=OK, detail=f"{said}, at most {100 * limit:.3g} % may")
+    return replace(
+        check,
+        status=ACT,
+        detail=f"{said}, at most {100 * limit:.3g} % may ({skew.example})",
+        remedy=f"compute {what} in one place for both, or raise predictions.max_skew_share if the table was corrected later",
+    )
 
 
 # --- drift ------------------------------------------------------------------------------------
@@ -341,6 +436,7 @@ def _quiet(checks: Sequence[Check]) -> str:
     found = "; ".join(f"{c.label} {c.value:.3g} (limit {c.limit:g})" for c in seen.values() if c.limit is not None)
     unknown = [c.label for c in checks if c.status is UNKNOWN]
     said = f"nothing acts: {found}" if found else "nothing acts"
+    said += "".join(f"; {c.detail}" for c in checks if c.name == "predictions" and c.status is UNKNOWN)
     return f"{said}; not known: {_few(unknown)}" if unknown else said
 
 

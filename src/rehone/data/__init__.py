@@ -2,7 +2,32 @@
 
 from rehone.data.facts import ColumnFacts, DataFacts
 from rehone.data.files import FileInfo
+from rehone.data.joining import Labels, findings_of, newest_due, open_labels
+from rehone.data.served import DECISION, ID, VERSION, Served, open_served
+from rehone.data.skew import skew
 from rehone.data.source import Source, open_source
+from rehone.data.taught import Taught, learn_from
 from rehone.data.validate import freshness, missing_features, validate
 
-__all__ = ["ColumnFacts", "DataFacts", "FileInfo", "Source", "freshness", "missing_features", "open_source", "validate"]
+__all__ = [
+    "DECISION",
+    "ID",
+    "VERSION",
+    "ColumnFacts",
+    "DataFacts",
+    "FileInfo",
+    "Labels",
+    "Served",
+    "Source",
+    "Taught",
+    "findings_of",
+    "freshness",
+    "learn_from",
+    "missing_features",
+    "newest_due",
+    "open_labels",
+    "open_served",
+    "open_source",
+    "skew",
+    "validate",
+]

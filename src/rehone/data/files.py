@@ -79,7 +79,27 @@ def find(source: str, root: Path) -> list[FileInfo]:
             f"no Parquet or CSV file matches {source!r} in {root.resolve()} (0 files, need at least 1): "
             "put files there, or correct data.source"
         )
-    return [_info(p, root) for p in files]
+    return [info(p, root) for p in files]
+
+
+def info(path: Path, root: Path) -> FileInfo:
+    """Describe a file by its name and size alone.
+
+    Raises:
+        OSError: it is not there.
+    """
+    stat = path.stat()
+    inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    partitions = dict(_partitions(inside))
+    return FileInfo(
+        path=inside,
+        location=path,
+        format=_format(path) or "",
+        bytes=stat.st_size,
+        identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino),
+        day=_day(inside, partitions),
+        partitions=partitions,
+    )
 
 
 def opened_before(files: Iterable[FileInfo], as_of: datetime, zone: str, oldest: datetime | None) -> list[FileInfo]:
@@ -157,21 +177,6 @@ def _format(path: Path) -> str | None:
 
 def _wanted(path: Path) -> bool:
     return _format(path) is not None and not path.name.startswith((".", "_")) and path.is_file()
-
-
-def _info(path: Path, root: Path) -> FileInfo:
-    stat = path.stat()
-    inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    partitions = dict(_partitions(inside))
-    return FileInfo(
-        path=inside,
-        location=path,
-        format=_format(path) or "",
-        bytes=stat.st_size,
-        identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino),
-        day=_day(inside, partitions),
-        partitions=partitions,
-    )
 
 
 def _partitions(path: str) -> Iterator[tuple[str, str | None]]:

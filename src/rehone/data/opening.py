@@ -37,7 +37,17 @@ def open_files(policy: Data, root: Path, cache: Cache, as_of: datetime) -> Opene
     Raises:
         DataError: there is no file, or none of them can be read.
     """
-    listed = opened_before(find(policy.source, root), as_of, policy.timezone, _oldest(policy, as_of))
+    return open_listed(
+        policy, opened_before(find(policy.source, root), as_of, policy.timezone, _oldest(policy, as_of)), cache
+    )
+
+
+def open_listed(policy: Data, listed: Sequence[FileInfo], cache: Cache) -> Opened:
+    """Read what footers and time columns say of files that were already found.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     findings: list[Check] = []
     footed = [f for f in (_footed(file, findings) for file in listed) if f is not None]
     timed = [f for f in footed if _has_time(f, policy, findings)]

@@ -17,7 +17,7 @@ from rehone import profile as profiles
 from rehone.codec import encode
 from rehone.config import Data
 from rehone.data.cache import Cache, file_sha256, note_key
-from rehone.data.facts import CLOCK_TOLERANCE, DataFacts, View, ask, gather
+from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, View, ask, gather
 from rehone.data.files import READ_ERRORS, FileInfo, unreadable
 from rehone.data.frames import Reader, is_inside
 from rehone.data.opening import TICK, Opened, open_files, reading
@@ -183,7 +183,7 @@ class Source:
         return self._reader.frames(self._overlapping(window), window)
 
     def _wanted(self, columns: Sequence[str] | None) -> list[str]:
-        known = dict.fromkeys([TIME, self._policy.label, *self.columns])
+        known = dict.fromkeys([TIME, self._policy.label, ODD_LABEL, *self.columns])
         known.pop(self._policy.time_column or "", None)
         if columns is None:
             names = [n for n in (*self.features(), *sorted(reserved(self._policy))) if n in known]

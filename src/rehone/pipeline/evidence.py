@@ -17,6 +17,8 @@ from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Source
 from rehone.errors import ArtifactError, ContractError, NotFound, StoreError
+from rehone.pipeline.feeds import Feeds
+from rehone.pipeline.loop import Live, served_evidence
 from rehone.records import (
     Attempts,
     Check,
@@ -97,11 +99,16 @@ class Look:
     """Where to look from: the project, its data, its champion, the day."""
 
     config: Config
-    source: Source
+    feeds: Feeds
     champion: Champion | None
     as_of: datetime
     attempts: Attempts
     forced: bool = False
+
+    @property
+    def source(self) -> Source:
+        """The data that is scored again, which are not what was served."""
+        return self.feeds.offline or self.feeds.learn
 
 
 def look(view: Look) -> Evidence:
@@ -114,13 +121,27 @@ def look(view: Look) -> Evidence:
         champion=view.champion.id if view.champion else None,
         forced=view.forced,
         attempts=view.attempts,
+        origin=view.config.predictions.evidence,
     )
     champion = view.champion
     if champion is None or champion.version is None or champion.profile is None:
         return evidence
     evidence = replace(evidence, champion_as_of=champion.version.manifest.as_of)
+    if view.config.predictions.evidence == "served":
+        return served_evidence(_live(view, champion.version, champion.profile), evidence)
     evidence = _drift(view, champion, champion.profile, evidence)
     return _performance(view, champion, champion.version.manifest, evidence)
+
+
+def _live(view: Look, version: ModelVersion, profile: Profile) -> Live:
+    return Live(
+        config=view.config,
+        feeds=view.feeds,
+        as_of=view.as_of,
+        version=version.id,
+        contract=version.manifest.contract,
+        profile=profile,
+    )
 
 
 def _drift(view: Look, champion: Champion, reference: Profile, evidence: Evidence) -> Evidence:
@@ -204,13 +225,18 @@ def _measure(
     )
 
 
-def findings(source: Source, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
-    """Return what is known of the feed before any row is read: broken files, lost columns, names that nobody has."""
+def findings(feeds: Feeds, config: Config, as_of: datetime, champion: Champion | None) -> tuple[Check, ...]:
+    """Return what is known of the feed before any row is read: broken files, lost columns, names that nobody has.
+
+    A log that nothing was written to yet is no fault of the feed: too few rows are said later.
+    """
+    source = feeds.learn
     span = source.span()
     fresh = data.freshness(span.end if span else None, as_of, config.data)
-    lost = data.missing_features(source.features(), champion.profile if champion else None, source.columns)
-    strange = _strangers(config, tuple(source.columns))
-    return (*source.findings, *lost, *strange, *((fresh,) if fresh else ()))
+    reference = champion.profile if champion else None
+    lost = data.missing_features(source.features(), reference, source.columns) if source.files else ()
+    strange = _strangers(config, feeds.known)
+    return (*source.findings, *feeds.warnings, *lost, *strange, *((fresh,) if fresh else ()))
 
 
 def _strangers(config: Config, known: tuple[str, ...]) -> Iterator[Check]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rehone import data, trigger
+from rehone import trigger
 from rehone.config import Config
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Deployment, DeploymentState, Preview
 from rehone.runlog import RunLog
@@ -26,10 +27,10 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
         champion = read_champion(store, _live_on(store, as_of), config)
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)
-    source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
-    evidence = look(Look(config=config, source=source, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
-    decision = trigger.decide(evidence, config.trigger)
-    found = findings(source, config, as_of, champion)
+    feeds = open_feeds(config, as_of, champion=champion is not None)
+    evidence = look(Look(config=config, feeds=feeds, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
+    decision = trigger.decide(evidence, config.trigger, config.predictions)
+    found = findings(feeds, config, as_of, champion)
     broken = (*acting(found), *decision.incidents)
     said = all_of("data incident", broken) if broken else decision.reason
     return Preview(

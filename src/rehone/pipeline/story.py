@@ -23,6 +23,7 @@ from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
 from rehone.pipeline.draft import Draft, Listen
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.feeds import Feeds, open_feeds
 from rehone.pipeline.shadowing import shadow
 from rehone.pipeline.words import acting, all_of, set_back, unreadable
 from rehone.records import (
@@ -72,7 +73,7 @@ class Scene:
     store: Store
     runlog: RunLog
     draft: Draft
-    source: Source = field(init=False)
+    feeds: Feeds = field(init=False)
     head: Deployment | None = None
     champion: Champion | None = None
     decision: TriggerDecision = field(init=False)
@@ -81,6 +82,11 @@ class Scene:
     search: train.Search = field(init=False)
     verdict: Verdict = field(init=False)
     version: str = ""
+
+    @property
+    def source(self) -> Source:
+        """The rows that a challenger may learn from."""
+        return self.feeds.learn
 
     @property
     def learned(self) -> pl.DataFrame:
@@ -153,25 +159,26 @@ def _look(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, unreadable(scene.champion)
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
-    scene.source = data.open_source(config.data, config.root, cache=config.cache_path, as_of=scene.door.as_of)
-    found = findings(scene.source, config, scene.door.as_of, scene.champion)
+    scene.feeds = open_feeds(config, scene.door.as_of, champion=scene.champion is not None)
+    found = findings(scene.feeds, config, scene.door.as_of, scene.champion)
     draft.note(data_checks=found)
     if broken := acting(found):
         return RunStatus.FAILED, all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
-    draft.note(evidence=evidence)
+    draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))
     files = f"{len(scene.source.files):,} file{'s' if len(scene.source.files) != 1 else ''}"
     if scene.champion is None:
         draft.say(f"no champion yet; {files}")
     else:
-        draft.say(f"champion {short_id(scene.champion.id)}; {files}, {evidence.rows:,} rows in the current window")
+        rows = "predictions" if evidence.origin == "served" else "rows"
+        draft.say(f"champion {short_id(scene.champion.id)}; {files}, {evidence.rows:,} {rows} in the current window")
     return None
 
 
 def _view(config: Config, scene: Scene, *, forced: bool) -> Look:
     return Look(
         config=config,
-        source=scene.source,
+        feeds=scene.feeds,
         champion=scene.champion,
         as_of=scene.door.as_of,
         attempts=attempts(scene.runlog.lines(), scene.door.as_of),
@@ -183,7 +190,7 @@ def _decide(scene: Scene) -> Ending | None:
     evidence = scene.draft.record.evidence
     if evidence is None:
         raise StoreError("the evidence was not recorded")
-    scene.decision = trigger.decide(evidence, scene.config.trigger)
+    scene.decision = trigger.decide(evidence, scene.config.trigger, scene.config.predictions)
     scene.draft.note(trigger=scene.decision)
     if scene.decision.blocked:
         return RunStatus.FAILED, all_of("data incident", scene.decision.incidents)
@@ -198,7 +205,7 @@ def _validate(scene: Scene) -> Ending | None:
     window = trailing_window(config, scene.door.as_of)
     reference = scene.champion.profile if scene.champion else None
     facts = scene.source.facts(window, scene.source.features(), now=scene.door.clock(), profile=reference)
-    checks = data.validate(facts, config.data, reference)
+    checks = (*scene.feeds.warnings, *data.validate(facts, config.data, reference))
     draft.note(data_checks=checks)
     if broken := acting(checks):
         return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)

@@ -1,0 +1,154 @@
+"""Join what was served with the labels that arrived later, by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from rehone.config import Config, Data
+from rehone.data.facts import ODD_LABEL
+from rehone.data.opening import TICK
+from rehone.data.served import ID
+from rehone.data.source import Source, open_source
+from rehone.data.times import TIME
+from rehone.errors import DataError
+from rehone.records import Check, CheckStatus, DataWindow, Window
+
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+_SLACK = timedelta(days=2)
+"""A label file is dated by the day, perhaps in another zone than the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The newest label of each id: `served_id` as text, the label as 0, 1 or null, what it was if neither."""
+
+    labels: pl.DataFrame
+    contradictory: int
+    odd: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labels come from; `why` says why there are none at all."""
+
+    config: Config
+    source: Source | None
+    why: str = ""
+
+    def arrived(self, since: datetime, ids: pl.DataFrame | None = None) -> Arrived:
+        """Return the labels that had arrived, of the given ids (column `served_id`) or of all.
+
+        An id is text or a whole number; both are compared as text. Of several labels the one
+        that arrived last counts.
+        """
+        label, own = self.config.data.label, self.config.data.id_column
+        if self.source is None or own is None:
+            return Arrived(pl.DataFrame(schema={ID: pl.String, label: pl.Int8, ODD_LABEL: pl.String}), 0, 0)
+        found = (
+            self.source.scan(self.window(since), (own, label, ODD_LABEL))
+            .select(pl.col(own).cast(pl.String).alias(ID), TIME, label, ODD_LABEL)
+            .with_row_index("__row__")
+            .filter(pl.col(ID).is_not_null() & (pl.col(label).is_not_null() | pl.col(ODD_LABEL).is_not_null()))
+        )
+        if ids is not None:
+            found = found.join(ids.lazy().select(ID), on=ID, how="semi")
+        newest = pl.struct(label, ODD_LABEL).sort_by(TIME, "__row__").last().alias("newest")
+        each = found.group_by(ID).agg(newest, pl.col(label).n_unique().alias("labels")).collect(engine="streaming")
+        return Arrived(
+            labels=each.select(ID, pl.col("newest").struct.unnest()).sort(ID),
+            contradictory=int((each["labels"] > 1).sum()),
+            odd=int(each["newest"].struct.field(ODD_LABEL).count()),
+        )
+
+    def window(self, since: datetime) -> Window:
+        """Return when labels of predictions served from `since` on may be dated.
+
+        A label of its own arrives after the prediction; one in data.source is dated by its event.
+        """
+        as_of = self.source.as_of if self.source else since
+        start = max(_BEGIN, since - _SLACK) if self.config.predictions.labels else _BEGIN
+        return Window(min(start, as_of), as_of)
+
+    def described(self, since: datetime) -> DataWindow | None:
+        """Describe the labels as a window of their own."""
+        return self.source.describe(self.window(since)) if self.source else None
+
+
+def open_labels(config: Config, as_of: datetime) -> Labels:
+    """Open the label files, or data.source, as they were on the day; without any, `why` says so."""
+    roles, own = config.data, config.data.id_column
+    if own is None:
+        return Labels(config, None, "labels join the log by id: set data.id_column, and send it with each row")
+    if roles.label_due_column:
+        return Labels(config, None, "the log does not know data.label_due_column: set data.label_delay_days instead")
+    key = "predictions.labels" if config.predictions.labels else "data.source"
+    try:
+        source = _open(config, as_of)
+    except DataError as error:
+        return Labels(config, None, f"no label can be read ({str(error).replace('data.source', key)})")
+    lost = [repr(name) for name in (own, roles.label) if name not in source.columns]
+    if lost:
+        where = config.predictions.labels or roles.source
+        return Labels(config, None, f"the files of {key} ({where!r}) have no column {' and no '.join(lost)}")
+    return Labels(config, source)
+
+
+def findings_of(arrived: Arrived, label: str) -> Iterator[Check]:
+    """Say which labels contradict each other, and which are neither 0 nor 1."""
+    if arrived.contradictory:
+        yield Check(
+            name="label_contradictory",
+            subject=label,
+            status=CheckStatus.WARN,
+            value=float(arrived.contradictory),
+            limit=0.0,
+            n=arrived.labels.height,
+            detail=f"{arrived.contradictory:,} of {arrived.labels.height:,} labelled ids have both labels, 0 and 1; the newest counts",
+            remedy="look at whether labels are corrected, or ids used twice",
+        )
+    if arrived.odd:
+        shown = arrived.labels[ODD_LABEL].drop_nulls().unique().sort().head(3).to_list()
+        yield Check(
+            name="label_values",
+            subject=label,
+            status=CheckStatus.WARN,
+            value=float(arrived.odd),
+            limit=0.0,
+            n=arrived.labels.height,
+            detail=f"label {label!r} is not 0 or 1 for {arrived.odd:,} of {arrived.labels.height:,} ids, such as {', '.join(map(repr, shown))}",
+            remedy="write it as 0 and 1 or as booleans",
+        )
+
+
+def newest_due(as_of: datetime, delay_days: float) -> datetime:
+    """Return the moment just after the last answer whose label is due, the limit included."""
+    return as_of - timedelta(days=delay_days) + TICK
+
+
+def _open(config: Config, as_of: datetime) -> Source:
+    policy = _policy(config, time_column=config.data.time_column)
+    if config.predictions.labels is None or config.data.time_column is None:
+        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of)
+    try:
+        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of)
+    except DataError:  # no label file has a time of its own: the dates in their names say when they arrived
+        dated = _policy(config, time_column=None)
+        return open_source(dated, config.root, cache=config.cache_path, as_of=as_of)
+
+
+def _policy(config: Config, *, time_column: str | None) -> Data:
+    """Read ids as codes: whole numbers without a fraction, text as it is."""
+    own = config.data.id_column
+    return config.data.model_copy(
+        update={
+            "source": config.predictions.labels or config.data.source,
+            "time_column": time_column,
+            "features": None,
+            "categorical": tuple({*config.data.categorical, *((own,) if own else ())}),
+            "history_days": None,
+        }
+    )

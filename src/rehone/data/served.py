@@ -1,0 +1,189 @@
+"""Open the prediction log as it was on a day: what was served, by which version, and who decided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from rehone.config import Config, Data
+from rehone.data.cache import Cache
+from rehone.data.files import FileInfo, info
+from rehone.data.opening import Opened, open_listed
+from rehone.data.schema import family, named
+from rehone.data.source import Source
+from rehone.data.times import TIME, midnight
+from rehone.errors import DataError
+from rehone.predictions import Log
+from rehone.records import Check, CheckStatus, Contract, Counts, FeatureKind, Profile, Window
+
+ID, AT, VERSION, SCORE, DECISION = "served_id", "served_at", "served_version", "served_score", "served_decision"
+OWN = "served_"
+"""Columns that begin like this say what was answered, and are never features."""
+
+_FAMILIES = {FeatureKind.NUMERIC: "number", FeatureKind.BOOLEAN: "Boolean", FeatureKind.CATEGORICAL: "text"}
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def log_policy(config: Config) -> Data:
+    """Say how the files of the log are read: by the time of the answer, in UTC, without a label."""
+    roles = {"source": config.predictions.folder, "time_column": AT, "timezone": "UTC"}
+    return config.data.model_copy(update={**roles, "label_due_column": None, "score_column": SCORE, "exclude": ()})
+
+
+def open_served(config: Config, *, as_of: datetime, since: datetime | None = None) -> Served:
+    """Open the files of the log with rows in `since <= served_at < as_of`; none at all is no error.
+
+    Raises:
+        ValueError: `as_of` has no time zone.
+    """
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of {as_of} has no time zone: give it one, such as UTC")
+    moment, cache = as_of.astimezone(UTC), Cache(config.cache_path)
+    listed = list(_listed(config, Window(min(since or _BEGIN, moment), moment)))
+    if not listed:
+        return Served(config, moment, Opened((), ()), cache)
+    try:
+        opened = open_listed(log_policy(config), listed, cache)
+    except DataError as error:
+        opened = Opened((), (_nothing_readable(config, len(listed), error),))
+    return Served(config, moment, opened, cache)
+
+
+class Served:
+    """The log's files that can be read. Several versions may have written it, with other features."""
+
+    def __init__(self, config: Config, as_of: datetime, opened: Opened, cache: Cache) -> None:
+        self.config = config
+        self.as_of = as_of
+        self.files = opened.files
+        self.cache = cache
+        self._found = list(opened.findings)
+        self._sources: list[Source] = []
+
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        """Return what is wrong with the log so far, as warnings: evidence shrinks, it does not stop a run."""
+        later = (check for source in self._sources for check in source.findings if check.name == "file_readable")
+        every = {(c.name, c.subject): c for c in (*self._found, *later)}
+        return tuple(replace(c, status=CheckStatus.WARN) for c in every.values())
+
+    def note(self, check: Check) -> None:
+        """Add a finding made while the log was used."""
+        self._found.append(check)
+
+    def fitting(self, contract: Contract, *, whose: str = "the champion") -> tuple[FileInfo, ...]:
+        """Return the files that hold every feature of a contract in its kind; the others are a finding."""
+        lacking = {f.path: missing for f in self.files if (missing := _lacking(f.schema, contract))}
+        if lacking:
+            self.note(_left_out(self.files, lacking, whose))
+        return tuple(f for f in self.files if f.path not in lacking)
+
+    def by_version(self, version: str) -> tuple[FileInfo, ...]:
+        """Return the files that one version wrote."""
+        return tuple(f for f in self.files if version_of(f) == version[:12])
+
+    def counts(self, window: Window, reference: Profile, files: Sequence[FileInfo]) -> Counts:
+        """Count the rows of some files into a champion's bins, scores too; unchanged files are not read again."""
+        names = {feature.feature for feature in reference.features}
+        return self.source(files, {*names, AT, SCORE}).counts(window, reference)
+
+    def read(self, window: Window, columns: Sequence[str], files: Sequence[FileInfo] | None = None) -> pl.DataFrame:
+        """Return answered rows with `__time__`, by time, the first of each id; a damaged file is left out and said."""
+        source = self.source(self.files if files is None else files, {AT, ID, *columns})
+        wanted = list(dict.fromkeys((ID, *columns)))
+        try:
+            rows = source.read(window, wanted)
+        except DataError:
+            rows = source.read(window, wanted)  # the files that failed are set aside by now
+        first = rows.filter(pl.col(ID).is_not_null()).unique(ID, keep="first", maintain_order=True)
+        if first.height < rows.height:
+            self.note(_repeated(rows.height - first.height, rows.height, window))
+        return first
+
+    def source(self, files: Sequence[FileInfo], columns: Collection[str]) -> Source:
+        """Return some files, with some of their columns, as a source."""
+        narrow = tuple(replace(f, schema={n: t for n, t in f.schema.items() if n in columns}) for f in files)
+        made = Source(log_policy(self.config), self.as_of, Opened(narrow, ()), self.cache)
+        self._sources.append(made)
+        return made
+
+    def nothing(self, since: datetime) -> str:
+        """Say that the log holds nothing, and what to look at."""
+        return (
+            f"0 predictions in the log since {since:%Y-%m-%d} ({self.config.predictions.folder!r}): "
+            "is `predictions.log` on, and is this the folder that the service writes?"
+        )
+
+
+def version_of(file: FileInfo) -> str:
+    """Return the first 12 digits of the version that wrote a file."""
+    return file.location.parent.name.partition("=")[2]
+
+
+def _listed(config: Config, window: Window) -> Iterator[FileInfo]:
+    for path in Log(config.predictions_path).files(window):
+        try:
+            found = replace(info(path, config.root), partitions={})
+        except FileNotFoundError:
+            continue  # merged or outdated since it was listed
+        if found.day is None or midnight(found.day, "UTC") < window.end:
+            yield found
+
+
+def _lacking(schema: Mapping[str, pl.DataType], contract: Contract) -> tuple[str, ...]:
+    return tuple(
+        f.name
+        for f in contract.features
+        if f.name not in schema or family(schema[f.name]) not in (_FAMILIES[f.kind], "nothing")
+    )
+
+
+def _left_out(files: Sequence[FileInfo], lacking: Mapping[str, Sequence[str]], whose: str) -> Check:
+    out = [f for f in files if f.path in lacking]
+    names = sorted({name for missing in lacking.values() for name in missing})
+    rows, versions = sum(f.rows for f in out), sorted({version_of(f) for f in out})
+    return Check(
+        name="log_left_out",
+        subject=names[0],
+        status=CheckStatus.WARN,
+        value=float(len(out)),
+        limit=0.0,
+        n=len(files),
+        detail=(
+            f"{len(out)} of {len(files)} log files ({rows:,} predictions of version {named(versions)}) lack "
+            f"{named([repr(n) for n in names])} as {whose} reads it, and are left out"
+        ),
+        remedy="they count again when the window has passed them; if they should not lack it, look at predictions.columns",
+    )
+
+
+def _repeated(rows: int, of: int, window: Window) -> Check:
+    return Check(
+        name="log_repeated",
+        subject=str(window),
+        status=CheckStatus.WARN,
+        value=float(rows),
+        limit=0.0,
+        n=of,
+        detail=f"{rows:,} of {of:,} predictions in {window} repeat an id; the first of each id counts",
+        remedy="send an id of its own with each row, unless clients simply asked again",
+    )
+
+
+def _nothing_readable(config: Config, files: int, error: DataError) -> Check:
+    return Check(
+        name="log_readable",
+        subject=config.predictions.folder,
+        status=CheckStatus.WARN,
+        value=float(files),
+        limit=0.0,
+        n=files,
+        detail=f"none of {files} log files can be read: {error}",
+        remedy="look at the disk, and at what wrote them",
+    )
+
+
+__all__ = ["AT", "DECISION", "ID", "OWN", "SCORE", "TIME", "VERSION", "Served", "log_policy", "open_served"]

@@ -1,0 +1,90 @@
+"""Open what a run reads: the data, the prediction log, and the rows to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rehone import data
+from rehone.config import Config
+from rehone.data import Labels, Served, Source, Taught
+from rehone.errors import DataError
+from rehone.records import Check, CheckStatus
+
+_MARGIN = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feeds:
+    """Where rows come from on a day.
+
+    `learn` is what a challenger learns from; `offline` is data.source, `None` when it is not
+    needed and cannot be read; `served` and `labels` are `None` when the loop is not closed.
+    """
+
+    learn: Source
+    offline: Source | None
+    served: Served | None = None
+    labels: Labels | None = None
+    notes: tuple[Check, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        """What was seen of the log so far, unless the rows to learn from say it themselves."""
+        log = self.served.findings if self.served and not isinstance(self.learn, Taught) else ()
+        return (*self.notes, *log)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every column that a name in the configuration may mean."""
+        every = (*self.learn.columns, *(self.offline.columns if self.offline else ()))
+        return tuple(dict.fromkeys(every))
+
+
+def open_feeds(config: Config, as_of: datetime, *, champion: bool) -> Feeds:
+    """Open what the configuration names, as it was at `as_of`.
+
+    Before there is a champion nothing was served: then data.source is learned from.
+
+    Raises:
+        DataError: data.source is needed, and nothing can be read of it.
+    """
+    policy = config.predictions
+    learn_served = policy.train_on == "served" and champion
+    if policy.evidence == "data" and not learn_served:
+        source = _data(config, as_of)
+        return Feeds(learn=source, offline=source, notes=_from_data(config, champion=champion))
+    labels = data.open_labels(config, as_of)
+    served = data.open_served(config, as_of=as_of, since=None if learn_served else _since(config, as_of))
+    if not learn_served:
+        source = _data(config, as_of)
+        notes = _from_data(config, champion=champion)
+        return Feeds(learn=source, offline=source, served=served, labels=labels, notes=notes)
+    offline = _data(config, as_of) if policy.evidence == "data" else _data_if_any(config, as_of)
+    own = config.data.id_column
+    ids = offline.columns.get(own) if offline and own else None
+    return Feeds(learn=data.learn_from(served, labels, ids=ids), offline=offline, served=served, labels=labels)
+
+
+def _data(config: Config, as_of: datetime) -> Source:
+    return data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
+
+
+def _data_if_any(config: Config, as_of: datetime) -> Source | None:
+    try:
+        return _data(config, as_of)
+    except DataError:  # a project that learns from the log needs no other table
+        return None
+
+
+def _since(config: Config, as_of: datetime) -> datetime:
+    """Return the first moment that any window of the evidence can reach."""
+    matured = config.trigger.performance_days + config.data.label_delay_days
+    return as_of - timedelta(days=max(config.trigger.window_days, matured)) - _MARGIN
+
+
+def _from_data(config: Config, *, champion: bool) -> tuple[Check, ...]:
+    if config.predictions.train_on == "data" or champion:
+        return ()
+    said = "nothing was served before the first version, so that the first one learns from data.source"
+    return (Check(name="train_on", subject="data.source", status=CheckStatus.WARN, detail=said),)
