@@ -25,14 +25,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import rehone
 from conftest import Project
 from rehone import api, signing
-from rehone.cli import main
+from rehone.cli import endings, main
 from rehone.config import Config, Deploy, load_config
 from rehone.deploy import heal, preflight, promote, rollback
-from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.errors import Corrupt, NotFound, SigningError, StoreError
 from rehone.pipeline.evidence import read_champion
 from rehone.records import Deployment, ModelVersion
 from rehone.serve import follower
-from rehone.signing import SigningError, new_key, policy_of, require, signer
+from rehone.signing import new_key, policy_of, require, signer
 from rehone.store import Store
 from store_kit import (
     DAY,
@@ -616,7 +616,7 @@ def test_a_run_fails_closed_when_a_key_is_gone(guarded: Path) -> None:
         key.rename(guarded / "away")
         record = run(guarded, 72)
         (guarded / "away").rename(key)
-        assert record["status"] == "failed"
+        assert (record["status"], endings.of_run(record)) == ("failed", endings.MUST_FIX)
         assert f"{what}: the key {key} cannot be read (No such file or directory)" in record.sentence
     assert len([v for v in store.versions() if not store.signatures(v.id)]) == 0
     assert store.head() == before

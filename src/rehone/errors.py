@@ -8,7 +8,8 @@ RehoneError
 │   ├── Conflict       somebody else deployed first; the verdict is stale
 │   ├── Corrupt        bytes do not match their digest, or are not what they claim
 │   ├── NotFound       no such version, run or generation
-│   └── Locked         another run is under way
+│   ├── Locked         another run is under way
+│   └── SigningError   a version is not signed as asked for, or a key cannot be used
 └── ArtifactError      a version cannot be loaded, or was given rows it cannot read
     └── ContractError  the columns given are not the columns the model was trained on
 """
@@ -58,6 +59,10 @@ class NotFound(StoreError):
 
 class Locked(StoreError):
     """Another run is under way in this project."""
+
+
+class SigningError(StoreError):
+    """A version is not signed as `deploy.trusted_keys` asks, or a key cannot be used."""
 
 
 class ArtifactError(RehoneError):

@@ -143,10 +143,11 @@ def _named(path: Path, root: Path) -> str:
 
 def _signed(store: Store, config: Config, policy: Deploy, versions: tuple[str, ...]) -> Iterator[str]:
     from rehone import signing
+    from rehone.errors import SigningError
 
     seal = signing.signer(policy)
     if seal is None:
-        raise signing.SigningError(
+        raise SigningError(
             f"no deploy.signing_key is set in {config.root / 'rehone.toml'}: make a key with `rehone keys new`"
         )
     for version in [store.version(wanted) for wanted in versions]:
@@ -157,13 +158,14 @@ def _signed(store: Store, config: Config, policy: Deploy, versions: tuple[str, .
 
 def _checks(store: Store, policy: Deploy) -> Iterator[Check]:
     from rehone import signing
+    from rehone.errors import SigningError
     from rehone.records import Check, CheckStatus
 
     head = store.head()
     live = head.version if head else None
     try:
         trusted = signing.trusted(policy) if policy.trusted_keys else {}
-    except signing.SigningError as error:
+    except SigningError as error:
         yield Check(name="trusted_keys", status=CheckStatus.ACT, detail=str(error))
         return
     if policy.signing_key and (because := _exposed(Path(policy.signing_key))):
@@ -180,6 +182,7 @@ def _exposed(path: Path) -> str | None:
 
 def _who(store: Store, version: str, policy: Deploy, *, live: bool, trusted: frozenset[str]) -> Check:
     from rehone import signing
+    from rehone.errors import SigningError
     from rehone.records import Check, CheckStatus, short_id
 
     signatures = store.signatures(version)
@@ -188,7 +191,7 @@ def _who(store: Store, version: str, policy: Deploy, *, live: bool, trusted: fro
     try:
         if signing.require(version, signatures, policy) is None:
             said, status = f"{said}; deploy.trusted_keys is not set, so that nothing is verified", CheckStatus.UNKNOWN
-    except signing.SigningError as error:
+    except SigningError as error:
         said, status = f"{said}; {error}", CheckStatus.ACT if live else CheckStatus.WARN
     return Check(name="signature", subject=short_id(version), status=status, detail=said)
 

@@ -18,11 +18,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from rehone.config import Config, Deploy
-from rehone.errors import StoreError
+from rehone.errors import SigningError
 from rehone.records import short_id
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+__all__ = ["NewKey", "Sign", "SigningError", "exposed", "new_key", "policy_of", "require", "signer", "trusted"]
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,6 @@ _TEXT = re.compile(rb"rehone signature 1 ([0-9a-f]{64}) ([0-9a-f]{128})\n?")
 
 Sign = Callable[[str], tuple[str, bytes]]
 """Takes the id of a version, returns the id of the key and the text of the signature."""
-
-
-class SigningError(StoreError):
-    """A version is not signed as asked for, or a key cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
