@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -241,22 +241,42 @@ def doctor(project: str, dry_run: bool, as_json: bool) -> int:
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: serve.port."
 )
-def serve(project: str, host: str | None, port: int | None) -> int:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes that share the port; one that dies or hangs is replaced. Default: serve.workers.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How events are written to stderr, one a line. Default: text on a terminal, json otherwise.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Lowest level of event that is written.",
+)
+@click.pass_obj
+def serve(
+    session: Session, /, project: str, log_format: Literal["text", "json"] | None, log_level: str, **asked: Any
+) -> int:
     """Serve the live version over HTTP and follow every deployment and rollback.
 
     POST rows to /predict; GET /health says which version answers. Ends with Ctrl-C.
     """
+    from rehone.cli import service
     from rehone.config import load_config
-    from rehone.serve import run as run_service
 
     config = load_config(Path(project))
-    asked = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run_service(
-        config.model_copy(update={"serve": config.serve.model_copy(update=asked)}),
-        clock=lambda: datetime.now(UTC),
-        on_ready=lambda url: click.echo(f"serving at {url}"),
+    given = {name: value for name, value in asked.items() if value is not None}
+    form = log_format or ("text" if sys.stderr.isatty() else "json")
+    return service.serve(
+        config.model_copy(update={"serve": config.serve.model_copy(update=given)}),
+        service.Logging(form=form, level=log_level, whole=session.debug),
     )
-    return endings.GOOD
 
 
 app.add_command(keys)
