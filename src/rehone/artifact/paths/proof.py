@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rehone.artifact.paths.columns import Floats
+from rehone.artifact.paths.trees import SMALLEST
 from rehone.records import Contract, Feature, FeatureKind
 
 ROWS = 200
 MOST_ROWS = 400
 """More than `ROWS` where a feature has more categories, each of which should appear."""
 
-_HARD = (np.nan, np.nan, 0.0, -0.0, 1e30, -1e30, 1e-40, -1e-40, 5e-324, 1.0, -1.0)
+_HARD = (np.nan, np.nan, 0.0, -0.0, 1e30, -1e30, 1e-40, -1e-40, 1e-300, -1e-300, 1.0, -1.0)
 
 
 def probe(contract: Contract, edges: Sequence[Floats], *, seed: int) -> Floats:
@@ -41,6 +42,7 @@ def _column(feature: Feature, edges: Floats, n: int, draw: np.random.Generator) 
     near = np.concatenate([own, np.nextafter(own, np.inf), np.nextafter(own, -np.inf)])
     spread = draw.uniform(own.min(), own.max(), n // 2) + draw.normal(size=n // 2)
     numbers = np.concatenate([draw.choice(near, n), spread, np.resize(_HARD, n // 8)])
+    numbers = np.where(np.abs(numbers) < SMALLEST, 0.0, numbers)
     return draw.choice(np.clip(numbers, -1e30, 1e30), n)
 
 

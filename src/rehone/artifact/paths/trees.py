@@ -23,6 +23,9 @@ MOST_SPLITS = 100_000
 LARGEST = 1e30
 """No number in an encoded matrix is larger; a threshold beyond it decides by missing or not."""
 
+SMALLEST = 1e-305
+"""A number nearer to zero than this counts as zero; floats end at 5e-324."""
+
 _TINY = 1.0000000180025095e-35  # LightGBM takes smaller numbers for zero
 _MAGNIFIED = 2.0**900  # exact, and no number up to LARGEST overflows
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING_NAN = 1, 2, 2 << 2
