@@ -723,7 +723,7 @@ def test_what_cannot_be_written_at_the_end_is_logged_as_lost(tmp_path: Path, cap
     writer.add(entry(["a", "b"]))
     flush(writer)
     (lost,) = [record for record in caplog.records if record.message == "predictions lost"]
-    assert lost.rows == 2
+    assert vars(lost)["rows"] == 2
 
 
 def test_half_of_the_bound_is_written_before_it_is_time(tmp_path: Path) -> None:
@@ -770,20 +770,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from rehone.config import Predictions
-from rehone.predictions import Writer
-from tests.test_predictions import DAY, entry
+from rehone.predictions import Entry, Writer
+from rehone.records import Contract, Feature, FeatureKind
+
 folder, name, told = sys.argv[1:]
-writer = Writer(Path(folder), Predictions(flush_seconds=0.01, max_waiting_rows=5000, keep_days=None), name=name, clock=lambda: datetime.now(UTC))
+contract = Contract(features=(Feature("x", FeatureKind.NUMERIC),), label="y")
+policy = Predictions(flush_seconds=0.01, max_waiting_rows=5000, keep_days=None)
+writer = Writer(Path(folder), policy, name=name, clock=lambda: datetime.now(UTC))
 threading.Thread(target=writer.follow, args=(threading.Event(),), daemon=True).start()
 with open(told, "r+b") as file:
     shared = mmap.mmap(file.fileno(), 24)
-number = 0
+number, rows, scores = 0, [(1.0,)] * 20, np.zeros(20)
 while True:
     if writer.waiting < 4000:
-        writer.add(entry([f"{name}-{number + i:08}" for i in range(20)]))
+        ids = [f"{name}-{number + i:08}" for i in range(20)]
+        writer.add(Entry(1_780_272_000 * 10**9, "a" * 64, 1, contract, ("x",), rows, ids, scores, 0.5, 0.001))
         number += 20
-    written = writer.written
-    shared[:] = struct.pack("<QQQ", number, written, writer.dropped)
+    shared[:] = struct.pack("<QQQ", number, writer.written, writer.dropped)
     time.sleep(0.0005)
 """
 
@@ -793,12 +796,15 @@ def test_a_kill_at_any_moment_loses_only_what_waited(tmp_path: Path, kills: int)
     """Three services log under load into one folder; each is killed at a random moment."""
     root, rng = tmp_path / "log", random.Random(kills)
     for start in range(0, kills, 3):
-        children = [_Child(root, f"w{number}", tmp_path) for number in range(start, start + 3)]
+        with contextlib.ExitStack() as killing:
+            children = [_Child(root, f"w{number}", tmp_path) for number in range(start, start + 3)]
+            for child in children:
+                killing.callback(child.kill)
+            for child in children:
+                child.wait_for(rng.randrange(1, 4000))
+                time.sleep(rng.random() * 0.1)
+                child.kill()
         for child in children:
-            child.wait_for(rng.randrange(1, 4000))
-            child.kill(rng.random() * 0.1)
-        for child in children:
-            child.process.wait()
             offered, written, dropped = child.counts()
             assert dropped == 0
             found = [int(i.removeprefix(f"{child.name}-")) for i in ids(root) if i.startswith(f"{child.name}-")]
@@ -823,9 +829,7 @@ class _Child:
         told.write_bytes(bytes(24))
         with told.open("r+b") as file:
             self.shared = mmap.mmap(file.fileno(), 24)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(root), name, str(told)], cwd=Path(__file__).parents[1]
-        )
+        self.process = subprocess.Popen([sys.executable, "-c", CHILD, str(root), name, str(told)])
 
     def counts(self) -> tuple[int, int, int]:
         offered, written, dropped = struct.unpack("<QQQ", self.shared[:])
@@ -836,9 +840,9 @@ class _Child:
             assert self.process.poll() is None
             time.sleep(0.001)
 
-    def kill(self, after: float) -> None:
-        time.sleep(after)
+    def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
