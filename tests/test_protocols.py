@@ -33,7 +33,7 @@ from sklearn.pipeline import Pipeline
 from rehone import artifact
 from rehone.config import Config, Data, Project, Serve
 from rehone.records import Contract, Feature, FeatureKind, ShadowReport
-from rehone.serve import Follower, Loaded, Refusal, Serving, openapi
+from rehone.serve import App, Loaded, Refusal, Serving, openapi
 from rehone.serve.assembly import assemble
 from rehone.serve.meters import Meters, MeterState
 from rehone.serve.rows import Asked, Reader
@@ -77,7 +77,12 @@ class Door:
     """A service that listens, and how to ask it."""
 
     port: int
-    follower: Follower
+    app: App
+
+    @property
+    def routes(self) -> set[str]:
+        """Every path that is answered, as people write it."""
+        return {*self.app._routes, *(name for _, name, _ in self.app._patterns)}
 
     @property
     def host(self) -> str:
@@ -112,7 +117,7 @@ def opened(root: Path, serving: Serving = LIVE, **policy: Any) -> Iterator[Door]
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
         thread.start()
         try:
-            yield Door(listener.getsockname()[1], parts.follower)
+            yield Door(listener.getsockname()[1], parts.app)
         finally:
             server.should_exit = True
             thread.join(10)
@@ -122,6 +127,18 @@ def opened(root: Path, serving: Serving = LIVE, **policy: Any) -> Iterator[Door]
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """Return one service for the tests that do not change it."""
     with opened(tmp_path_factory.mktemp("service")) as found:
+        yield found
+
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Door]:
+    """Return a service of its own, which knows operators by their token."""
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
+    with opened(tmp_path, token_file="token") as found:
         yield found
 
 
@@ -353,7 +370,7 @@ some_request = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(
     (some_request | anything).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
     st.binary(max_size=40),
@@ -702,7 +719,7 @@ def test_the_description_names_the_columns_of_the_live_model(door: Door) -> None
     _, said = door.json("GET", "/openapi.json")
     row = said["components"]["schemas"]["Row"]
     assert row["required"] == ["amount", "night", "city"]
-    assert row["properties"]["amount"]["type"] == ["number", "null"]
+    assert row["properties"]["amount"]["type"] == ["number", "boolean", "null"]
     assert row["properties"]["night"] == {"enum": [True, False, 1, 0, None]}
     assert row["properties"]["id"]["type"] == ["string", "integer", "null"]
     assert row["examples"] == [{"amount": 1.5, "night": True, "city": "3"}]
@@ -712,10 +729,12 @@ def test_the_description_names_the_columns_of_the_live_model(door: Door) -> None
     assert door.ask("POST", INFER, example)[0] == 200
 
 
-def test_the_description_names_every_route_and_no_other(door: Door) -> None:
-    _, said = door.json("GET", "/openapi.json")
-    routed = door.json("GET", "/nowhere")[1]["error"].split("ask for ")[1].split(", ")
-    assert set(said["paths"]) == set(routed)
+def test_the_description_names_every_route_and_no_other(door: Door, guarded: Door) -> None:
+    for one in (door, guarded):
+        _, said = one.json("GET", "/openapi.json")
+        assert set(said["paths"]) == one.routes
+    assert "/operator/pin" not in door.routes
+    assert set(said["paths"]["/operator/pin"]) == {"get", "post", "delete"}
 
 
 class _Tags(HTMLParser):
@@ -752,7 +771,7 @@ def test_names_of_columns_cannot_become_markup() -> None:
 
 SCHEMATHESIS = """
 [checks.negative_data_rejection]
-expected-statuses = [400, 404, 413, 422]
+expected-statuses = [400, 401, 404, 409, 413, 422]
 
 [[operations]]
 include-path-regex = "/infer$"
@@ -760,13 +779,14 @@ checks.positive_data_acceptance.enabled = false
 """
 
 
-def test_the_service_keeps_to_its_description(door: Door, tmp_path: Path) -> None:
+def test_the_service_keeps_to_its_description(guarded: Door, tmp_path: Path) -> None:
     """That shapes, data and inputs agree with each other is more than a schema of tensors can say."""
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
-    url = f"http://{door.host}/openapi.json"
-    command = ["--config-file", "schemathesis.toml", "run", url, "--seed", "1", "--max-examples", "20"]
+    url = f"http://{guarded.host}/openapi.json"
+    command = ["--config-file", "schemathesis.toml", "run", url, "--seed", "1", "--max-examples", "15"]
+    authorized = ["--no-color", "--header", f"Authorization: Bearer {TOKEN}"]
     done = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", *command, "--generation-database", "none", "--no-color"],
+        [sys.executable, "-m", "schemathesis.cli", *command, "--phases", "examples,coverage,fuzzing", *authorized],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -774,4 +794,4 @@ def test_the_service_keeps_to_its_description(door: Door, tmp_path: Path) -> Non
         timeout=200,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "Tested: 13" in done.stdout
+    assert "Tested: 17" in done.stdout

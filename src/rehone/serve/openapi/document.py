@@ -10,18 +10,22 @@ from rehone.serve.openapi.schemas import REQUEST_ID_PATTERN, Schema, Served, exa
 
 REASONS: Final[Mapping[int, str]] = {
     400: "The body is not JSON, or a header cannot be read.",
+    401: "The operator's token was not sent.",
     404: "There is no such model or version here.",
     408: "The body did not arrive in time.",
+    409: "The version or the store cannot be told apart or opened.",
     413: "The body or the number of rows is larger than allowed.",
     422: "The rows do not fit the model: every problem is listed.",
     500: "The model failed on these rows; the log of the service says why.",
     503: "No model is loaded, or too many rows are waiting.",
 }
+_TOKEN: Final = {"operator": {"type": "http", "scheme": "bearer", "description": "the text of serve.token_file"}}
 _BODY: Final = (400, 408, 413, 422, 500, 503)
 
 
 def document(served: Served) -> dict[str, Any]:
     """Return the description of a service: its routes, with the columns of the model that is live."""
+    operators: dict[str, Any] = {"securitySchemes": _TOKEN} if served.operators else {}
     live = f"Version {served.version} is live." if served.version else "No model is loaded."
     return {
         "openapi": "3.1.0",
@@ -31,8 +35,13 @@ def document(served: Served) -> dict[str, Any]:
             "description": f"Probabilities and decisions of the model that is deployed. {live}",
         },
         "servers": [{"url": "/"}],
-        "paths": {**_own(served), **_pages(), **_protocol(served)},
-        "components": {"schemas": schemas(served)},
+        "paths": {
+            **_own(served),
+            **_pages(),
+            **_protocol(served),
+            **(_operator() if served.operators else {}),
+        },
+        "components": {"schemas": schemas(served), **operators},
     }
 
 
@@ -129,6 +138,30 @@ def _infer(served: Served, name: str) -> Schema:
     infer |= {"parameters": [_request_id(), length], "requestBody": body}
     _name_request(infer)
     return infer
+
+
+def _operator() -> dict[str, Any]:
+    held = {200: _json("What the server is held at, and what answers.", "Held")}
+    pin = _guarded(
+        "pin",
+        "Hold this server at a version",
+        {**held, **_refusals(400, 404, 408, 409, 413, 422, 503)},
+    )
+    pin["requestBody"] = _body("Pin", {})
+    looking = {202: _json("It looks at the deployment log now.", "Held")}
+    return {
+        "/operator/pin": {
+            "get": _guarded("pinned", "Say what this server is held at", held),
+            "post": pin,
+            "delete": _guarded("unpin", "Follow the deployment log again", held),
+        },
+        "/operator/reload": {"post": _guarded("reload", "Look at the deployment log now", looking)},
+    }
+
+
+def _guarded(name: str, summary: str, responses: Mapping[int, Schema]) -> Schema:
+    operation = _operation(name, summary, "", {**responses, **_refusals(401)})
+    return operation | {"security": [{"operator": []}]}
 
 
 def _versions(served: Served) -> list[str]:

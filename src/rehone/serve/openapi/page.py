@@ -103,7 +103,7 @@ def _columns(row: dict[str, Any]) -> Iterator[str]:
 def _values(cell: dict[str, Any]) -> str:
     if "enum" in cell:
         return "true, false or null"
-    said = " or ".join([*(t for t in cell["type"] if t != "null"), "null"])
+    said = f"{cell['type'][0]} or null"
     shown = ", ".join(map(str, cell.get("examples", ())))
     return f"{said}, for example {shown}" if shown else said
 
@@ -123,7 +123,7 @@ def _form(document: dict[str, Any]) -> Iterator[str]:
 
 def _routes(document: dict[str, Any]) -> Iterator[str]:
     for path, item in document["paths"].items():
-        for method in ("get", "post"):
+        for method in ("get", "post", "delete"):
             if method in item:
                 yield from _route(method, path, item[method], item.get("parameters", []))
 

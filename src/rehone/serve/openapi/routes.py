@@ -35,4 +35,5 @@ def _served(service: Service) -> Served:
         max_body_bytes=policy.max_body_bytes,
         id_column=service.id_column,
         refuse_unknown=policy.extra_columns == "refuse",
+        operators=policy.token_file is not None,
     )

@@ -30,6 +30,7 @@ class Served:
     max_body_bytes: int
     id_column: str | None = None
     refuse_unknown: bool = False
+    operators: bool = False
 
 
 def schemas(served: Served) -> dict[str, Schema]:
@@ -90,7 +91,12 @@ def _ref(name: str) -> Schema:
 
 def _cell(feature: Feature) -> Schema:
     if feature.kind is FeatureKind.NUMERIC:
-        return {"type": ["number", "null"], "minimum": -_LARGEST, "maximum": _LARGEST}
+        return {
+            "type": ["number", "boolean", "null"],
+            "minimum": -_LARGEST,
+            "maximum": _LARGEST,
+            "description": "A number; true and false count as 1 and 0.",
+        }
     if feature.kind is FeatureKind.BOOLEAN:
         return {"enum": [True, False, 1, 0, None]}
     known = len(feature.categories)
@@ -164,6 +170,21 @@ _ANSWERS: Final[dict[str, Schema]] = {
             "pid": {"type": "integer"},
         }
     ),
+    "Held": _object(
+        {
+            "pinned": {"type": ["string", "null"], "description": "the version that the server is held at"},
+            "version": {"type": ["string", "null"], "description": "the version that answers"},
+            "generation": {"type": ["integer", "null"]},
+            "trouble": _TEXT_OR_NULL,
+            "pid": {"type": "integer"},
+            "looking": {"type": "boolean"},
+        },
+        optional=("looking",),
+    ),
+    "Pin": {
+        **_object({"version": {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}}),
+        "additionalProperties": False,
+    },
 }
 
 
