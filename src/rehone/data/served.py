@@ -14,9 +14,9 @@ from rehone.data.files import FileInfo, info
 from rehone.data.opening import Opened, open_listed
 from rehone.data.schema import family, named
 from rehone.data.source import Source
-from rehone.data.times import TIME, midnight
+from rehone.data.times import INSTANT, TIME, midnight
 from rehone.errors import DataError
-from rehone.predictions import Log
+from rehone.predictions import SERVED, Log
 from rehone.records import Check, CheckStatus, Contract, Counts, FeatureKind, Profile, Window
 
 ID, AT, VERSION, SCORE, DECISION = "served_id", "served_at", "served_version", "served_score", "served_decision"
@@ -49,7 +49,7 @@ def open_served(config: Config, *, as_of: datetime, since: datetime | None = Non
         opened = open_listed(log_policy(config), listed, cache)
     except DataError as error:
         opened = Opened((), (_nothing_readable(config, len(listed), error),))
-    return Served(config, moment, opened, cache)
+    return Served(config, moment, _of_a_log(opened), cache)
 
 
 class Served:
@@ -92,7 +92,10 @@ class Served:
 
     def read(self, window: Window, columns: Sequence[str], files: Sequence[FileInfo] | None = None) -> pl.DataFrame:
         """Return answered rows with `__time__`, by time, the first of each id; a damaged file is left out and said."""
-        source = self.source(self.files if files is None else files, {AT, ID, *columns})
+        chosen = self.files if files is None else files
+        if not chosen:
+            return pl.DataFrame(schema={TIME: INSTANT, **{n: SERVED.get(n, pl.Null()) for n in (ID, *columns)}})
+        source = self.source(chosen, {AT, ID, *columns})
         wanted = list(dict.fromkeys((ID, *columns)))
         try:
             rows = source.read(window, wanted)
@@ -131,6 +134,23 @@ def _listed(config: Config, window: Window) -> Iterator[FileInfo]:
             continue  # merged or outdated since it was listed
         if found.day is None or midnight(found.day, "UTC") < window.end:
             yield found
+
+
+def _of_a_log(opened: Opened) -> Opened:
+    """Leave out files that something else wrote into the folder, or that have lost what was answered."""
+    needed = (ID, AT, VERSION, SCORE, DECISION)
+    strange = {f.path: lost for f in opened.files if (lost := [n for n in needed if f.schema.get(n) != SERVED[n]])}
+    found = tuple(
+        Check(
+            name="log_file",
+            subject=path,
+            status=CheckStatus.WARN,
+            detail=f"{path} has no {' and no '.join(lost)} as the log writes it, and is left out",
+            remedy="move it out of predictions.folder",
+        )
+        for path, lost in strange.items()
+    )
+    return Opened(tuple(f for f in opened.files if f.path not in strange), (*opened.findings, *found))
 
 
 def _lacking(schema: Mapping[str, pl.DataType], contract: Contract) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import polars as pl
 
@@ -35,9 +36,7 @@ def learn_from(served: Served, labels: Labels, *, ids: pl.DataType | None = None
     fitting = served.fitting(_contract(served.files, features, policy), whose="a challenger")
     kept = {*features, AT, ID}
     narrow = tuple(replace(f, schema={n: t for n, t in f.schema.items() if n in kept}) for f in fitting)
-    span = [f.span.start for f in narrow if f.span]
-    arrived = labels.arrived(min(span, default=served.as_of))
-    return Taught(served, narrow, labels, arrived, _id_type(served, fitting, ids))
+    return Taught(served, narrow, labels, _id_type(served, fitting, ids))
 
 
 class Taught(Source):
@@ -47,18 +46,17 @@ class Taught(Source):
     due and has not arrived is left out, or is a negative where the project says so.
     """
 
-    def __init__(
-        self, served: Served, files: tuple[FileInfo, ...], labels: Labels, arrived: Arrived, ids: pl.DataType
-    ) -> None:
+    def __init__(self, served: Served, files: tuple[FileInfo, ...], labels: Labels, ids: pl.DataType) -> None:
         policy, config = _policy(served.config), served.config
         super().__init__(policy, served.as_of, Opened(files, ()), served.cache)
-        self._served, self._labels, self._arrived = served, labels, arrived
+        self._served, self._labels, self._ids = served, labels, ids
+        self._joined: tuple[Check, ...] = ()
         self._own = config.data.id_column or ID
         negative = config.predictions.unlabelled == "negative" and labels.source is not None
         self._reader = _Joined(
             policy,
             self._agreed.columns,
-            labels=arrived.labels,
+            labels=lambda: self._arrived.labels,
             own=self._own,
             ids=ids,
             negative_before=newest_due(served.as_of, policy.label_delay_days) if negative else None,
@@ -68,14 +66,12 @@ class Taught(Source):
     def columns(self) -> Mapping[str, pl.DataType]:
         """The features as they were logged, the id and the label."""
         kept = {n: t for n, t in self._agreed.columns.items() if not n.startswith(OWN)}
-        ids = self._reader.ids if isinstance(self._reader, _Joined) else pl.String()
-        return {**kept, self._own: ids, self._policy.label: pl.Int8()}
+        return {**kept, self._own: self._ids, self._policy.label: pl.Int8()}
 
     @property
     def findings(self) -> tuple[Check, ...]:
         """What is wrong with the log's files, and with the labels that arrived."""
-        joined = findings_of(self._arrived, self._policy.label)
-        return (*super().findings, *self._served.findings, *joined)
+        return (*super().findings, *self._served.findings, *self._joined)
 
     def features(self) -> tuple[str, ...]:
         """Name the features: those declared, else every column of the log that tells what was sent."""
@@ -90,7 +86,7 @@ class Taught(Source):
     ) -> DataFacts:
         """Gather what `validate` judges, and how many of the labels that are due have arrived."""
         base = super().facts(window, features, now=now, profile=profile)
-        return replace(base, label_type="Int8", findings=(*base.findings, self._coverage(self._clip(window))))
+        return replace(base, label_type="Int8", findings=(*self.findings, self._coverage(self._clip(window))))
 
     def describe(self, window: Window) -> DataWindow:
         """Name the files of the log and of the labels, their digests and the rows.
@@ -104,6 +100,14 @@ class Taught(Source):
         both = hashlib.sha256(f"{base.sha256}\n{labels.sha256}".encode()).hexdigest()
         said = f"{base.source} with labels of {labels.source}"
         return replace(base, source=said, sha256=both, files=(*base.files, *labels.files))
+
+    @cached_property
+    def _arrived(self) -> Arrived:
+        """Read the labels once, when rows are first asked for; most checks never ask."""
+        starts = [f.span.start for f in self.files if f.span]
+        arrived = self._labels.arrived(min(starts, default=self.as_of))
+        self._joined = tuple(findings_of(arrived, self._policy.label))
+        return arrived
 
     def _is_mature(self) -> pl.Expr:
         labelled = pl.col(self._policy.label).is_not_null()
@@ -129,7 +133,7 @@ class Taught(Source):
 class _Joined(Reader):
     """Reads the files of the log as one frame with labels, and until when silence means no."""
 
-    labels: pl.DataFrame
+    labels: Callable[[], pl.DataFrame]
     own: str
     ids: pl.DataType
     negative_before: datetime | None
@@ -141,7 +145,7 @@ class _Joined(Reader):
         if not files:
             logged = logged.with_columns(pl.lit(None, dtype=pl.String).alias(ID))
         first = logged.sort(TIME, maintain_order=True).unique(ID, keep="first", maintain_order=True)
-        rows = first.join(self.labels.lazy(), on=ID, how="left", maintain_order="left")
+        rows = first.join(self.labels().lazy(), on=ID, how="left", maintain_order="left")
         if self.negative_before is not None:
             silent = pl.col(label).is_null() & pl.col(ODD_LABEL).is_null() & (pl.col(TIME) < self.negative_before)
             rows = rows.with_columns(pl.when(silent).then(pl.lit(0, dtype=pl.Int8())).otherwise(label).alias(label))
