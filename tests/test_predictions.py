@@ -536,6 +536,17 @@ def test_a_writer_that_was_thought_gone_writes_and_merges_on(tmp_path: Path) -> 
     assert ids(tmp_path) == [f"{i:02}" for i in range(40)]
 
 
+def test_what_a_file_covers_stays_covered_when_that_file_is_covered_and_gone(tmp_path: Path) -> None:
+    write(tmp_path, "z", [["a"], ["b"]])
+    sweep(tmp_path, later(0), name="s")
+    write(tmp_path, "late", [["c"]])
+    sweep(tmp_path, later(0), name="t")
+    (tmp_path / FOLDER / "together_s.1-1.parquet").unlink()
+    assert (tmp_path / FOLDER / "z.0-0.parquet").exists()
+    assert names(tmp_path) == ["together_t.1-1.parquet"]
+    assert ids(tmp_path) == ["a", "b", "c"]
+
+
 def test_covered_files_stay_for_an_hour_for_those_who_listed_them(tmp_path: Path) -> None:
     write(tmp_path, "w", [[f"{i:02}"] for i in range(16)])
     listed = sorted(path.name for path in (tmp_path / FOLDER).iterdir())
