@@ -15,6 +15,8 @@ from rehone.codec import decode, encode
 from rehone.errors import Corrupt
 
 LARGEST_ANSWER = 10_000_000
+PROBE = "X-Rehone-Probe"
+"""Tells a service that the answer is only compared: it stays out of the prediction log."""
 _KINDS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
@@ -51,7 +53,7 @@ def ask(url: str, *, send: object = None, seconds: float) -> Reply:
 def _exchange(parts: SplitResult, send: object, seconds: float) -> tuple[int, bytes]:
     connection = _KINDS[parts.scheme](parts.hostname or "", parts.port, timeout=seconds)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"Accept": "application/json", "Connection": "close"}
+    headers = {"Accept": "application/json", "Connection": "close", PROBE: "1"}
     with contextlib.closing(connection):
         connection.connect()
         with _cut_after(connection.sock, seconds):

@@ -30,6 +30,7 @@ from rehone.serve.rows import Asked, Reader
 log = logging.getLogger(__name__)
 
 REQUEST_ID: Final = b"x-request-id"
+PROBE: Final = b"x-rehone-probe"
 LARGE_BODY: Final = 65_536
 """Bodies above this are decoded in a thread, so that they hold up nobody else."""
 
@@ -101,11 +102,11 @@ class Service:
         )
 
     async def score(
-        self, asked: Asked, serving: Serving, loaded: Loaded, request_id: str, *, began: float
+        self, asked: Asked, serving: Serving, loaded: Loaded, request_id: str, *, request: Request
     ) -> Scored | Refusal:
         """Score the rows of a request by the version that it was read for, and log the answer.
 
-        `began` is the performance counter when the request came in.
+        A probe of the pipeline, which is not a prediction that anybody acts on, is not logged.
         """
         at = self.clock()
         done: asyncio.Future[NDArray[np.float64]] = asyncio.get_running_loop().create_future()
@@ -121,8 +122,8 @@ class Service:
         if not np.isfinite(scores).all():
             return _not_a_number(scores, loaded)
         threshold = loaded.predictor.threshold
-        if self.log is not None and asked.rows:
-            self.log.add(self._entry(waiting, scores, at, time.perf_counter() - began))
+        if self.log is not None and asked.rows and request.header(PROBE) is None:
+            self.log.add(self._entry(waiting, scores, at, time.perf_counter() - request.began))
         return Scored(serving, loaded, scores.tolist(), (scores >= threshold).tolist())
 
     def _entry(self, waiting: Waiting, scores: NDArray[np.float64], at: datetime, seconds: float) -> Entry:
@@ -178,7 +179,7 @@ def predict(service: Service) -> Handler:
         asked = await _asked(service, serving, loaded, body)
         if isinstance(asked, Refusal):
             return refused(asked)
-        found = await service.score(asked, serving, loaded, request_id, began=request.began)
+        found = await service.score(asked, serving, loaded, request_id, request=request)
         return refused(found) if isinstance(found, Refusal) else _predicted(found, request_id)
 
     return handle

@@ -93,7 +93,7 @@ class _Door:
         request_id = self.service.request_id(infer.id if infer.id is not None else request.header(REQUEST_ID))
         if isinstance(request_id, Refusal):
             return refused(request_id)
-        scored = await self.service.score(asked, serving, loaded, request_id, began=request.began)
+        scored = await self.service.score(asked, serving, loaded, request_id, request=request)
         if isinstance(scored, Refusal):
             return refused(scored)
         reply = Reply(
