@@ -11,12 +11,12 @@ import joblib
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rehone import artifact
+from rehone.config import Candidate
 from rehone.records import (
     Contract,
     Deployment,
@@ -30,6 +30,7 @@ from rehone.records import (
     Window,
 )
 from rehone.store import Store
+from rehone.train.estimators import pipeline_of
 
 FEATURES = (
     "amount", "hour", "velocity_1h", "velocity_24h", "distance_km", "merchant_risk",
@@ -39,6 +40,7 @@ THRESHOLD = 0.35
 TRAIN_ROWS = 5_000
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 CONTRACT = Contract(features=tuple(Feature(name, FeatureKind.NUMERIC) for name in FEATURES), label="fraud")
+CANDIDATE = Candidate(estimator="sklearn.ensemble.GradientBoostingClassifier", params={"n_estimators": 200})
 PROJECT = """
 [project]
 name = "bench"
@@ -59,14 +61,18 @@ def draw(rows: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return X, (z + rng.logistic(0, 1, rows) > 1.5).astype(np.int64)
 
 
-def fit(seed: int, *, named: bool) -> Pipeline:
-    """Fit the pipeline on a matrix, or on a pandas frame as tutorials do; both give the same trees."""
+def fit(seed: int, *, named: bool = False, plain: bool = False) -> Pipeline:
+    """Fit the pipeline on a matrix, or on a pandas frame as tutorials do; both give the same trees.
+
+    It is the one that `rehone run` trains for this class, with a ColumnTransformer around imputer and
+    scaler; `plain` leaves that out.
+    """
     X, y = draw(TRAIN_ROWS, seed)
     X[np.random.default_rng(seed).random(X.shape) < 0.02] = np.nan
-    steps = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    pipeline = Pipeline(
-        [("preprocess", steps), ("model", GradientBoostingClassifier(n_estimators=200, random_state=7))]
-    )
+    pipeline = pipeline_of(CANDIDATE, CONTRACT, seed=7)
+    if plain:
+        steps = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        pipeline = Pipeline([("preprocess", steps), ("model", pipeline.named_steps["model"])])
     return pipeline.fit(_framed(X) if named else X, y)
 
 
@@ -81,16 +87,16 @@ def rows_of(X: NDArray[np.float64]) -> list[dict[str, float]]:
     return [dict(zip(FEATURES, row, strict=True)) for row in X.tolist()]
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, *, plain: bool = False) -> None:
     """Write the model for every service below `folder`.
 
     `rehone` and `rehone-log` are projects with a store each, in which it is live; `matrix.joblib`
     was fitted on a matrix, `frame.joblib` on a frame; `features.json` names the columns.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    matrix = fit(1, named=False)
+    matrix = fit(1, plain=plain)
     joblib.dump(matrix, folder / "matrix.joblib")
-    joblib.dump(fit(1, named=True), folder / "frame.joblib")
+    joblib.dump(fit(1, named=True, plain=plain), folder / "frame.joblib")
     (folder / "features.json").write_text(json.dumps(FEATURES))
     for name, log in (("rehone", "false"), ("rehone-log", "true")):
         store = project(folder / name, log=log)
@@ -115,8 +121,8 @@ def publish(store: Store, pipeline: Pipeline, run_id: str) -> ModelVersion:
         run_id=run_id,
         created_at=WINDOW.end,
         as_of=WINDOW.end,
-        estimator="sklearn.ensemble.GradientBoostingClassifier",
-        params={"n_estimators": 200},
+        estimator=CANDIDATE.estimator,
+        params=CANDIDATE.params,
         window_policy="all",
         contract=CONTRACT,
         threshold=THRESHOLD,

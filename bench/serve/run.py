@@ -196,13 +196,13 @@ def start(stack: contextlib.ExitStack, asked: Sequence[Service], where: Where) -
     return found, left_out
 
 
-def whole(plan: Plan, asked: Sequence[Service], folder: Path) -> dict[str, Any]:
+def whole(plan: Plan, asked: Sequence[Service], folder: Path, *, plain: bool = False) -> dict[str, Any]:
     """Run the bench in its folder, print the tables and return all that was seen."""
     where = Where(folder / "model", folder / "venvs", folder / "logs")
     _empty(where.model)
     for path in (where.venvs, where.logs):
         path.mkdir(parents=True, exist_ok=True)
-    model.write(where.model)
+    model.write(where.model, plain=plain)
     before = machine()
     with contextlib.ExitStack() as stack:
         found, left_out = start(stack, asked, where)
@@ -226,7 +226,7 @@ def whole(plan: Plan, asked: Sequence[Service], folder: Path) -> dict[str, Any]:
         for c in plan.cells
     ]
     return {
-        "machine": before, "left_out": left_out, "largest_difference": far, "memory_mb": memory,
+        "machine": before, "plain": plain, "left_out": left_out, "largest_difference": far, "memory_mb": memory,
         "prediction_log": logged, "cells": cells, "rounds": [asdict(s) for s in seen],
     }  # fmt: skip
 
@@ -253,6 +253,9 @@ def main() -> None:
     names = [service.name for service in SERVICES]
     parser.add_argument("--quick", action="store_true", help="four services, three cells, two short rounds")
     parser.add_argument("--services", nargs="+", choices=names, help="only these, and Rehone")
+    parser.add_argument(
+        "--plain", action="store_true", help="imputer and scaler without a ColumnTransformer around them"
+    )
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--folder", type=Path, default=Path("bench-run/serve"))
@@ -261,7 +264,7 @@ def main() -> None:
     plan = Plan(plan.cells, asked.rounds or plan.rounds, plan.warm_seconds, asked.seconds or plan.seconds)
     wanted = {OURS, *(asked.services or (QUICK if asked.quick else names))}
     folder = asked.folder.resolve()
-    result = whole(plan, [s for s in SERVICES if s.name in wanted], folder)
+    result = whole(plan, [s for s in SERVICES if s.name in wanted], folder, plain=asked.plain)
     kept = folder / "results.json"
     kept.write_text(json.dumps(result, indent=1))
     print(f"every figure: {kept}")

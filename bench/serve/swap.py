@@ -86,7 +86,7 @@ def stage(folder: Path, workers: int) -> Iterator[Stage]:
     X, _ = model.draw(1, seed=9)
     expected = {}
     for seed in (1, 2):
-        pipeline = model.fit(seed, named=False)
+        pipeline = model.fit(seed)
         expected[model.publish(store, pipeline, f"run-{seed}").id] = float(pipeline.predict_proba(X)[0, 1])
     first = next(iter(expected))
     model.deploy(store, store.version(first))
