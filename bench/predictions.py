@@ -56,7 +56,7 @@ def main() -> None:
             writer = Writer(Path(folder), policy, name="bench", clock=lambda: DAY)
 
             gc.collect()
-            making, entries = timed(lambda: [entry_of(contract, i, row) for i, row in enumerate(rows)])
+            making, entries = timed(lambda: [entry_of(contract, names, i, row) for i, row in enumerate(rows)])
             adding = time_of(lambda: [writer.add(entry) for entry in entries])  # noqa: B023 - called at once
             making, adding = making / asked.rows, adding / asked.rows
             stop = threading.Event()
@@ -71,9 +71,9 @@ def main() -> None:
             )
 
 
-def entry_of(contract: Contract, i: int, row: tuple[object, ...]) -> Entry:
+def entry_of(contract: Contract, names: tuple[str, ...], i: int, row: tuple[object, ...]) -> Entry:
     """Return the i-th request, of one row."""
-    return Entry(START + i * 1000, "a" * 64, 3, contract, contract.names, (row,), (f"r-{i}",), SCORE, 0.5, 0.001)
+    return Entry(START + i * 1000, "a" * 64, 3, contract, names, (row,), (f"r-{i}",), SCORE, 0.5, 0.001)
 
 
 def timed(act: Callable[[], T]) -> tuple[float, T]:
