@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from rehone.cli.endings import BUG, of_run
+from rehone.cli.served import served_lines, shadow_lines
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
 from rehone.records import (
     CandidateResult,
@@ -106,6 +107,7 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
         lines += fact("window", f"{preview.evidence.window}, {preview.evidence.rows:,} rows", width)
     if preview.data is not None:
         lines += _data(preview.data, width)
+    lines += served_lines(preview.evidence, width)
     if preview.trigger is not None:
         lines += _checks("Data incidents", preview.trigger.incidents, width)
         lines += _checks("Trigger", preview.trigger.checks, width)
@@ -123,12 +125,17 @@ def run_lines(record: RunRecord, project: str, *, width: int) -> list[str]:
         lines += title("Stages")
         for stage in record.stages:
             lines += fact(stage.name, f"{stage.seconds:.1f} s: {stage.sentence or 'no word'}", width)
+    lines += served_lines(record.evidence, width)
     if record.trigger is not None:
         lines += _checks("Data incidents", record.trigger.incidents, width)
         lines += _checks("Trigger checks", record.trigger.checks, width)
     lines += _checks("Data checks", record.data_checks, width)
     lines += _candidates(record.candidates, width)
     lines += _verdict(record.verdict, width)
+    lines += shadow_lines(record.shadow, width)
+    if record.shadow_verdict is not None:
+        lines += wrapped(f"{record.shadow_verdict.outcome}: {record.shadow_verdict.reason}", width, indent=2)
+        lines += _checks("Shadow checks", record.shadow_verdict.checks, width)
     lines += _checks("Deployment checks", record.deployment_checks, width)
     lines += _problem(record)
     lines += title("Repeat it")
