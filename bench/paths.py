@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
-from stream import FEATURES, day_of_payments
 
 from rehone.artifact import Predictor, encode, learn_contract, one_thread
 from rehone.config import BUILT_IN, Candidate
 from rehone.train import pipeline_of
+from stream import FEATURES, day_of_payments
 
 SIZES = (1, 32, 100, 1000)
 
