@@ -122,6 +122,8 @@ def test_a_challenger_within_every_limit_passes() -> None:
         ({"challenger_seconds": 2.0}, "shadow_latency", CheckStatus.OK),
         ({"challenger_seconds": 2.001}, "shadow_latency", CheckStatus.ACT),
         ({"challenger_seconds": 2.001, "rows": 99, "changed_decisions": 9}, "shadow_latency", CheckStatus.UNKNOWN),
+        ({"challenger_seconds": 0.6, "champion_seconds": 0.1}, "shadow_latency", CheckStatus.WARN),
+        ({"challenger_seconds": 0.601, "champion_seconds": 0.1}, "shadow_latency", CheckStatus.ACT),
         ({"challenger_seconds": 0.0, "champion_seconds": 0.0}, "shadow_latency", CheckStatus.UNKNOWN),
         ({"changed_decisions": 900}, "shadow_changed", CheckStatus.OK),
         ({"changed_decisions": 1000}, "shadow_changed", CheckStatus.WARN),
@@ -553,7 +555,6 @@ class Answered:
 
     waiting: Sequence[Question]
     scores: NDArray[np.float64]
-    seconds: float
     serving: Serving
     loaded: Loaded
 
@@ -570,7 +571,7 @@ class Stage:
         loaded = Loaded(challenger, "b" * 64, profile)
         return cls(Loaded(a_predictor(1), "a" * 64), Staged(order_of("b" * 64, share=share), loaded))
 
-    def answered(self, *requests: list[dict[str, Any]], seconds: float = 0.001) -> Answered:
+    def answered(self, *requests: list[dict[str, Any]]) -> Answered:
         """Let the champion answer some requests in one batch."""
         extra = self.staged.loaded.predictor.contract.names if self.staged.loaded else ()
         reader = Reader(self.champion.predictor.contract, extra=extra)
@@ -579,7 +580,7 @@ class Stage:
         whole = [one for one in asked if isinstance(one, Asked)]
         scores = np.concatenate([self.champion.predictor.score(reader.encode(one.rows)) for one in whole])
         serving = Serving(loaded=self.champion, generation=1, shadow=self.staged)
-        return Answered([Question(one) for one in whole], scores, seconds, serving, self.champion)
+        return Answered([Question(one) for one in whole], scores, serving, self.champion)
 
     def report(self, shadows: Shadows, rows: int) -> ShadowReport:
         """Wait until so many rows have come to an end, and return the report."""
@@ -621,7 +622,7 @@ def test_a_report_is_what_python_finds_on_the_same_rows() -> None:
     assert report.sum_squared_difference == pytest.approx(float(((after - before) ** 2).sum()), abs=1e-12)
     assert report.largest_difference == pytest.approx(float(np.abs(after - before).max()), abs=1e-12)
     assert report.score_counts == tuple(np.histogram(after, [0, *EDGES, 1])[0])
-    assert report.champion_seconds == pytest.approx(0.004)
+    assert report.champion_seconds > 0
     assert report.challenger_seconds > 0
 
 
@@ -636,7 +637,6 @@ def test_a_challenger_of_another_contract_reads_the_rows_by_name() -> None:
     assert (report.rows, report.failed_rows) == (5, 3)
     expected = challenger.predict_proba(tall) - stage.champion.predictor.predict_proba(tall)
     assert report.sum_difference == pytest.approx(float(expected.sum()), abs=1e-12)
-    assert report.champion_seconds == pytest.approx(0.001 * 5 / 8)
 
 
 class Fickle:
@@ -699,6 +699,18 @@ def test_a_challenger_that_hangs_is_reported_and_holds_up_neither_the_next_nor_t
     hangs.set()
 
 
+def test_a_slow_champion_is_timed_on_the_same_rows_in_the_same_thread() -> None:
+    """Both sleep as long: the ratio is near one, however long the champion took among requests."""
+    stage, shadows = Stage.of(fickle(seconds=0.02)), Shadows()
+    stage.champion = Loaded(fickle(seconds=0.02), "a" * 64)
+    for n in range(1, 11):
+        shadows.offer(stage.answered(rows_like(1)))
+        stage.report(shadows, n)
+    report = stage.report(shadows, 10)
+    assert report.champion_seconds >= 0.2
+    assert report.challenger_seconds >= 0.2
+
+
 @pytest.mark.parametrize(("share", "taken"), [(1.0, 100), (0.25, 25), (0.1, 10)])
 def test_a_share_of_the_batches_is_scored_beginning_with_the_first(share: float, taken: int) -> None:
     stage, shadows = Stage.of(a_predictor(2), share=share), Shadows()
@@ -736,7 +748,7 @@ def test_without_anything_staged_nothing_is_scored_and_the_last_thread_ends() ->
 # --- the pipeline's side ----------------------------------------------------------------------------
 
 
-QUICK = Deploy(replica_timeout_seconds=5)
+QUICK = Deploy(replica_timeout_seconds=2)
 
 
 @dataclass

@@ -30,6 +30,8 @@ from rehone.records import (
 
 FEWEST_TIMED = 100
 """Rows from which a challenger is found too slow; a handful may have met a busy moment."""
+NOTICED_SECONDS = 1e-4
+"""Time more for a row from which a ratio matters: three times as long as ten microseconds is not slow."""
 MOST_ROWS_SAID = 1_000_000_000
 _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -207,17 +209,25 @@ def _latency(report: ShadowReport, policy: Shadow) -> Check:
         )
     ratio = report.challenger_seconds / report.champion_seconds
     slow = ratio > policy.max_latency_ratio
-    told = report.rows >= min(policy.min_rows, FEWEST_TIMED)
+    longer = (report.challenger_seconds - report.champion_seconds) / report.rows
     shown, most = against(ratio, policy.max_latency_ratio, digits=2)
     return Check(
         name="shadow_latency",
-        status=(CheckStatus.ACT if told else CheckStatus.UNKNOWN) if slow else CheckStatus.OK,
+        status=_slowness(report, policy, longer) if slow else CheckStatus.OK,
         value=ratio,
         limit=policy.max_latency_ratio,
         n=report.rows,
-        detail=f"the challenger takes {shown} times as long as the champion for the same rows, must be at most {most}",
+        detail=f"the challenger takes {shown} times as long as the champion for the same rows, must be at most {most}"
+        f"; {number(1000 * longer, 3, sign=True)} ms a row",
         remedy="choose faster candidates, or raise shadow.max_latency_ratio" if slow else "",
     )
+
+
+def _slowness(report: ShadowReport, policy: Shadow, longer: float) -> CheckStatus:
+    """Say what a ratio beyond the limit means: nothing that anybody notices, too few rows to tell, or a fail."""
+    if longer <= NOTICED_SECONDS:
+        return CheckStatus.WARN
+    return CheckStatus.ACT if report.rows >= min(policy.min_rows, FEWEST_TIMED) else CheckStatus.UNKNOWN
 
 
 def _scores(report: ShadowReport, expected: ScoreProfile | None, policy: Shadow, limit: float) -> Check:

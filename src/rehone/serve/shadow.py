@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -33,14 +34,12 @@ class Question(Protocol):
 
 
 class Batch(Protocol):
-    """Rows that the champion has answered together, in the order of `scores`, and its time for them."""
+    """Rows that the champion has answered together, in the order of `scores`."""
 
     @property
     def waiting(self) -> Sequence[Question]: ...
     @property
     def scores(self) -> NDArray[np.float64]: ...
-    @property
-    def seconds(self) -> float: ...
     @property
     def serving(self) -> Serving: ...
     @property
@@ -90,7 +89,11 @@ class Shadows:
 
 
 class _Rehearsal:
-    """One challenger beside one champion: its batches, its thread and its tally."""
+    """One challenger beside one champion: its batches, its thread and its tally.
+
+    Both are timed here, one after the other in turns: a time that was taken among requests is of
+    another thread, whose waiting for this one would count as the champion's.
+    """
 
     def __init__(self, staged: Staged, challenger: Loaded, champion: Loaded) -> None:
         self.staged = staged
@@ -98,8 +101,9 @@ class _Rehearsal:
         self._challenger = challenger
         self._tally = _Tally(challenger, champion)
         self._reader = Reader(challenger.predictor.contract)
-        self._likeness = _shape(challenger.predictor.contract)
-        self._alike = self._likeness == _shape(champion.predictor.contract)
+        self._its_reader = Reader(champion.predictor.contract)
+        self._turns = itertools.cycle((False, True))
+        self._alike = _shape(challenger.predictor.contract) == _shape(champion.predictor.contract)
         self._due = 1.0 - staged.order.share
         self._batches: deque[Batch] = deque()
         self._more = threading.Condition()
@@ -156,15 +160,23 @@ class _Rehearsal:
         self._failed(len(batch.scores) - len(scored), log_it=False)
         if not len(scored):
             return
-        matrix = np.concatenate([part.matrix for part in parts])
         try:
-            began = time.perf_counter()
-            found = self._challenger.predictor.score(matrix)
-            took = time.perf_counter() - began
+            found, seconds, took = self._timed(parts)
         except Exception:  # noqa: BLE001  which of the requests it was is found out one by one
             self._score_one_by_one(parts)
             return
-        self._tally.add(scored, found, batch.seconds * len(scored) / len(batch.scores), took)
+        self._tally.add(scored, found, seconds, took)
+
+    def _timed(self, parts: Sequence[_Part]) -> tuple[NDArray[np.float64], float, float]:
+        """Return the challenger's scores, and the seconds that each took for the same rows."""
+        mine = np.concatenate([part.matrix for part in parts])
+        theirs = np.concatenate([part.champions for part in parts])
+        if next(self._turns):
+            found, took = _clocked(self._challenger, mine)
+            return found, _clocked(self.champion, theirs)[1], took
+        seconds = _clocked(self.champion, theirs)[1]
+        found, took = _clocked(self._challenger, mine)
+        return found, seconds, took
 
     def _score_one_by_one(self, parts: Sequence[_Part]) -> None:
         for part in parts:
@@ -184,12 +196,13 @@ class _Rehearsal:
 
     def _part(self, asked: Asked, scores: NDArray[np.float64]) -> _Part:
         """Encode the rows of one request for the challenger; those that it cannot read are left out."""
+        width = len(self.champion.predictor.contract.features)
+        rows: Sequence[Row] = asked.rows if len(asked.names) == width else [row[:width] for row in asked.rows]
+        champions = self._its_reader.encode(rows)
         if self._alike:
-            width = len(self._likeness)
-            rows: Sequence[Row] = asked.rows if len(asked.names) == width else [row[:width] for row in asked.rows]
-            return _Part(self._reader.encode(rows), scores)
+            return _Part(self._reader.encode(rows), champions, scores)
         matrix, bad = encode_rows(asked.names, asked.rows, self._reader)
-        return _Part(matrix, np.delete(scores, bad))
+        return _Part(matrix, np.delete(champions, bad, axis=0), np.delete(scores, bad))
 
     def _failed(self, rows: int, *, log_it: bool = True) -> None:
         if log_it and not self._tally.failed_rows:
@@ -200,9 +213,10 @@ class _Rehearsal:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The rows of one request as the challenger reads them, with the champion's scores."""
+    """The rows of one request as the challenger and as the champion read them, with its scores."""
 
     matrix: NDArray[np.float64]
+    champions: NDArray[np.float64]
     scores: NDArray[np.float64]
 
 
@@ -267,6 +281,12 @@ class _Tally:
 
     def _add(self, name: str, value: float) -> None:
         self._sums[name] = self._sums.get(name, 0) + value
+
+
+def _clocked(model: Loaded, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    began = time.perf_counter()
+    found = model.predictor.score(matrix)
+    return found, time.perf_counter() - began
 
 
 def _shape(contract: Contract) -> tuple[tuple[str, str], ...]:
