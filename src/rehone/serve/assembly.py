@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 
+from rehone import signing
 from rehone.config import Config
 from rehone.predictions import Writer
 from rehone.records import Replica
@@ -45,7 +46,7 @@ class Parts:
 def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Parts:
     """Return the parts of one process; nothing runs yet."""
     ending, closing, changed = threading.Event(), threading.Event(), threading.Event()
-    follower = Follower(config.store_path, config.deploy, changed=changed.set)
+    follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set)
     writer, shadows = _writer(config, me, clock), Shadows()
     service = Service(
         serving=lambda: follower.now,
