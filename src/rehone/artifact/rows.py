@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rehone.columns import as_text
+from rehone.columns import as_text, text_of
 from rehone.errors import ContractError
 from rehone.records import Contract, Feature, FeatureKind
 
@@ -265,24 +265,7 @@ def _words(name: str, values: list[Any]) -> pl.Series:
 
 
 def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return _float_text(float(value))
-    raise TypeError(type(value).__name__)
-
-
-def _float_text(value: float) -> str | None:
-    """Write a float as a frame of floats would have it written."""
-    if not math.isfinite(value):
-        return None
-    one = pl.DataFrame({"x": [value]})
-    text: str = one.select(as_text("x", one.schema["x"])).item()
-    return text
+    return text_of(value.item() if isinstance(value, np.generic) else value)
 
 
 _READERS: dict[FeatureKind, Callable[[str, list[Any]], pl.Series]] = {

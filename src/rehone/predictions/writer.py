@@ -121,7 +121,7 @@ class Writer:
         self._until_sweep -= seconds
         if self._until_flush <= 0 or (self.trouble is None and self.waiting >= self._plenty):
             self._flush()
-        if self._until_sweep <= 0:
+        if self._made and self._until_sweep <= 0:
             self._until_sweep = SWEEP_SECONDS
             self._chores = self._upkeep.sweep()
         self._keep_up("sweep", lambda: next(self._chores, None))

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from rehone.artifact.rows import LARGEST
+from rehone.columns import text_of
 from rehone.records import Contract, Feature, FeatureKind
 from rehone.serve.problems import Problems, Refusal
 
@@ -303,12 +303,7 @@ def _category(cell: Any) -> str | _Wrong | None:
     """Read a category; one that was a number in training may be sent as a number, 3 or 3.0."""
     if cell is None or isinstance(cell, str):
         return cell
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float):
-        whole = cell.is_integer() and abs(cell) < 2**53
-        return str(int(cell)) if whole else str(pl.Series([cell], dtype=pl.Float64).cast(pl.String)[0])
-    return str(cell) if isinstance(cell, int) else _wrong(cell, "text")
+    return text_of(cell) if isinstance(cell, bool | int | float) else _wrong(cell, "text")
 
 
 def _wrong(cell: Any, wanted: str) -> _Wrong:
