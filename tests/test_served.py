@@ -657,3 +657,12 @@ def test_an_empty_log_is_a_source_without_rows_and_not_a_crash(tmp_path: Path) -
     source, window = source_of(made), Window(NOW - timedelta(days=30), NOW)
     checks = validate(source.facts(window, source.features(), now=NOW), made.data, None)
     assert check(checks, "rows").status is CheckStatus.ACT
+
+
+def test_an_entity_column_is_not_in_the_log_and_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    mixed(tmp_path)
+    made = config(tmp_path, data={"entity_column": "customer"}, predictions={"train_on": "served"})
+    source, window = source_of(made), Window(NOW - timedelta(days=30), NOW)
+    found = check(validate(source.facts(window, source.features(), now=NOW), made.data, None), "entity_column")
+    assert found.status is CheckStatus.ACT
+    assert found.detail == "data.entity_column 'customer' is not in the prediction log, which holds features only"
