@@ -307,6 +307,16 @@ def test_binary_text_that_lies_is_refused(raw: bytes, said: str) -> None:
     assert problems([*rest, bare], binary=raw) == [said]
 
 
+@pytest.mark.parametrize(("datatype", "size"), [("FP64", 15), ("FP64", 24), ("INT8", 1), ("BOOL", 3)])
+def test_binary_numbers_that_are_too_few_or_too_many_are_refused(datatype: str, size: int) -> None:
+    bare = {"name": "amount", "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": size}}
+    rest = tensors({"night": [True, False], "city": ["3", "4"]})
+    whole = 2 * np.dtype(DTYPES[datatype]).itemsize
+    assert problems([bare, *rest], binary=bytes(size)) == [
+        f"column 'amount' has {size} bytes of data, 2 elements of {datatype} are {whole}: send as many as its shape says"
+    ]
+
+
 def test_bytes_that_no_input_declares_are_refused() -> None:
     assert problems(tensors(), binary=b"abc") == [
         "3 bytes follow the JSON, the inputs declare 0: let parameters.binary_data_size say how many are whose"
@@ -767,6 +777,18 @@ def test_names_of_columns_cannot_become_markup() -> None:
     contract = Contract(features=(Feature(evil, FeatureKind.CATEGORICAL, (evil,)),), label="y")
     served = openapi.Served(project=evil, contract=contract, max_rows=1, max_body_bytes=1000)
     assert b"<script>alert" not in openapi.page(openapi.document(served))
+
+
+def test_every_route_and_every_status_is_documented(guarded: Door) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "service-api.md").read_text(encoding="utf-8")
+    _, said = guarded.json("GET", "/openapi.json")
+    for path, item in said["paths"].items():
+        assert f"{path}`" in page, path
+        for operation in item.values():
+            statuses = operation["responses"] if isinstance(operation, dict) else ()
+            assert [status for status in statuses if status != "200" and f"| {status} |" not in page] == ["202"] * (
+                "202" in statuses
+            )
 
 
 SCHEMATHESIS = """
