@@ -27,6 +27,7 @@ DATATYPE_OF: Final = {FeatureKind.NUMERIC: "FP64", FeatureKind.BOOLEAN: "BOOL", 
 """The datatype that a model names for each kind of feature; it reads others too."""
 
 _LENGTH_BYTES: Final = 4
+_LARGEST: Final = {f"FP{bits}": float(np.finfo(f"<f{bits // 8}").max) for bits in (16, 32, 64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,14 @@ def _floats(datatype: str, values: list[Any]) -> list[Any] | Wrong:
     found = _of_types(values, {float, int, NoneType}, "numbers or null")
     if isinstance(found, Wrong):
         return found
-    largest = float(np.finfo(_dtype(datatype)).max)
+    if datatype == "FP64" and int not in set(map(type, found)):
+        return found
+    largest = _LARGEST[datatype]
     wrong = _first(found, lambda value: abs(value) > largest)
     if wrong is not None:
         return _too_large(datatype, found, wrong)
+    if datatype == "FP64":
+        return [None if value is None else float(value) for value in found]
     numbers = np.array([math.nan if value is None else value for value in found], dtype=np.float64)
     with np.errstate(over="ignore"):
         return _known(numbers.astype(_dtype(datatype)).astype(np.float64))
