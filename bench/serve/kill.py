@@ -33,8 +33,7 @@ def kills(store: Store, times: int) -> None:
         victim = ready(store)[0].pid
         begun = time.monotonic()
         os.kill(victim, signal.SIGKILL)
-        time.sleep(0.05)
-        follow(store, WORKERS)
+        follow(store, WORKERS, without=victim)
         print(f"  worker {victim} killed, two are ready after {time.monotonic() - begun:.2f} s", flush=True)
 
 

@@ -97,21 +97,23 @@ def stage(folder: Path, workers: int) -> Iterator[Stage]:
         yield Stage(store, found, row, expected)
 
 
-def ready(store: Store) -> list[Replica]:
-    """Return the replicas that are alive and say that they serve the last record."""
+def ready(store: Store, *, without: int | None = None) -> list[Replica]:
+    """Return the replicas that are alive and say that they serve the last record, but for one process."""
     head = store.head()
     live = live_replicas(store, Deploy(), now=_now())
-    return [r for r in live if head and r.generation == head.generation and psutil.pid_exists(r.pid)]
+    return [
+        r for r in live if head and r.generation == head.generation and r.pid != without and psutil.pid_exists(r.pid)
+    ]
 
 
-def follow(store: Store, workers: int, *, seconds: float = FOLLOW_SECONDS) -> None:
+def follow(store: Store, workers: int, *, seconds: float = FOLLOW_SECONDS, without: int | None = None) -> None:
     """Wait until that many replicas say that they serve the last record.
 
     Raises:
         SystemExit: they do not in time.
     """
     end = time.monotonic() + seconds
-    while len(ready(store)) < workers:
+    while len(ready(store, without=without)) < workers:
         if time.monotonic() > end:
             raise SystemExit(f"{workers} replicas should serve the last record of {store.head()}: {store.replicas()}")
         time.sleep(0.02)
