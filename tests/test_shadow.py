@@ -393,10 +393,11 @@ def test_a_challenger_that_never_loads_does_not_hold_up_a_rollback(store: Store)
     """Loading is in a thread of its own: a new record is taken over while it hangs."""
     follower, _, challenger = following(store)
     hangs, began = threading.Event(), threading.Event()
+    released: list[bool] = []
 
     def load(version: str) -> Loaded:
         began.set()
-        hangs.wait(30)
+        released.append(hangs.wait(10))
         raise ArtifactError("at last")
 
     follower._understudy._load = load  # what a version's bytes can do only with joblib
@@ -407,6 +408,8 @@ def test_a_challenger_that_never_loads_does_not_hold_up_a_rollback(store: Store)
     follower.step()
     hangs.set()
     assert follower.now == Serving(generation=2)
+    until(lambda: released)
+    assert released == [True]
 
 
 def test_a_promoted_challenger_is_no_shadow_of_itself(store: Store) -> None:
