@@ -75,19 +75,17 @@ def _cell(text: str) -> str:
 
 
 def _commands() -> Iterator[str]:
-    context = click.Context(app, info_name="rehone")
     yield inspect.cleandoc(app.help or "")
     yield ""
     yield from _options(app)
-    for name, command in sorted(app.commands.items()):
-        own = click.Context(command, info_name=name, parent=context)
-        yield f"## `rehone {name}`"
+    for own in every_command(click.Context(app, info_name="rehone")):
+        yield f"## `{own.command_path}`"
         yield ""
-        yield f"    {own.command_path} {' '.join(command.collect_usage_pieces(own))}"
+        yield f"    {own.command_path} {' '.join(own.command.collect_usage_pieces(own))}"
         yield ""
-        yield inspect.cleandoc(command.help or "")
+        yield inspect.cleandoc(own.command.help or "")
         yield ""
-        yield from _options(command)
+        yield from _options(own.command)
     yield "## Exit codes"
     yield ""
     yield "| code | means |"
@@ -96,8 +94,19 @@ def _commands() -> Iterator[str]:
         yield f"| {code} | {_cell(meaning)} |"
 
 
+def every_command(context: click.Context) -> Iterator[click.Context]:
+    """Walk through the commands of a group, those of its groups after each of them."""
+    if not isinstance(context.command, click.Group):
+        return
+    for name, command in sorted(context.command.commands.items()):
+        if not command.hidden:
+            own = click.Context(command, info_name=name, parent=context)
+            yield own
+            yield from every_command(own)
+
+
 def _options(command: click.Command) -> Iterator[str]:
-    options = [p for p in command.params if isinstance(p, click.Option)]
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if not options:
         return
     yield "| option | means |"
