@@ -467,6 +467,21 @@ class Config(_Section):
     shadow: Shadow = Field(default_factory=Shadow)
     root: Path = Field(Path(), exclude=True, repr=False)
 
+    @model_validator(mode="after")
+    def _loop_is_closed(self) -> Config:
+        """Refuse what cannot become evidence: predictions that nothing ties to their labels."""
+        used = [key for key in ("evidence", "train_on") if getattr(self.predictions, key) == "served"]
+        wrong = []
+        if used and self.data.id_column is None:
+            wrong.append("data.id_column: labels join predictions by it; name the column that both have")
+        if used and self.data.label_due_column is not None:
+            wrong.append("data.label_delay_days instead of data.label_due_column, which no prediction has")
+        if "train_on" in used and self.data.entity_column is not None:
+            wrong.append("no data.entity_column, which the log does not have: leave it out, or train on the data")
+        if wrong:
+            raise ValueError(f'predictions.{used[-1]} = "served" needs {"; and ".join(wrong)}')
+        return self
+
     @property
     def store_path(self) -> Path:
         return self.root / self.project.store

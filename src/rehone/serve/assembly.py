@@ -14,7 +14,7 @@ from rehone import signing
 from rehone.config import Config
 from rehone.predictions import Writer
 from rehone.records import Replica
-from rehone.serve import v2
+from rehone.serve import openapi, operator, v2
 from rehone.serve.app import App, routes
 from rehone.serve.follower import Follower
 from rehone.serve.heartbeat import Heart
@@ -44,9 +44,15 @@ class Parts:
 
 
 def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Parts:
-    """Return the parts of one process; nothing runs yet."""
+    """Return the parts of one process; nothing runs yet.
+
+    Raises:
+        ConfigError: the operator's token cannot be used.
+    """
     ending, closing, changed = threading.Event(), threading.Event(), threading.Event()
     follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set)
+    token = operator.read_token(config)
+    operators = operator.routes(follower, token) if token else {}
     writer, shadows = _writer(config, me, clock), Shadows()
     service = Service(
         serving=lambda: follower.now,
@@ -78,7 +84,7 @@ def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Pa
     if writer is not None:
         threads.append(_thread("prediction log", writer.follow, closing))
     return Parts(
-        app=App(_routes(service, me, shadows), v2.patterns(service), service.meters),
+        app=App(_routes(service, me, shadows) | operators, v2.patterns(service), service.meters),
         service=service,
         follower=follower,
         heart=heart,
@@ -105,7 +111,7 @@ def _routes(service: Service, me: Replica, shadows: Shadows) -> dict[str, Route]
         body = service.meters.render(_state(service, me, shadows))
         return Answer(200, body, ((b"content-type", CONTENT_TYPE),))
 
-    return {**routes(service), **v2.routes(service), "/metrics": {"GET": metrics}}
+    return {**routes(service), **v2.routes(service), **openapi.routes(service), "/metrics": {"GET": metrics}}
 
 
 def _state(service: Service, me: Replica, shadows: Shadows) -> MeterState:

@@ -87,6 +87,10 @@ async def read(request: Request, limit: int, seconds: float) -> bytes | Refusal:
     Raises:
         ClientGone: the connection was closed first.
     """
+    coding = request.header(b"content-encoding")
+    if coding not in (None, b"identity"):
+        said = (coding or b"").decode("latin-1")[:40]
+        return Refusal(status=415, error=f"the body is encoded as {said!r}: send it as it is")
     chunks: list[bytes] = []
     size = 0
     try:

@@ -32,6 +32,7 @@ _AS_THEY_ARE: Final[Mapping[FeatureKind, frozenset[type]]] = {
     FeatureKind.CATEGORICAL: frozenset({str, type(None)}),
 }
 """The types of decoded cells that need no reading, where a cell may come in several."""
+_COLUMN_TYPES: Final = {**_AS_THEY_ARE, FeatureKind.NUMERIC: frozenset({float, type(None)})}
 _TYPES: Final[Mapping[FeatureKind, Any]] = {
     FeatureKind.NUMERIC: float | None,
     FeatureKind.BOOLEAN: bool | float | None,
@@ -105,9 +106,16 @@ class Reader:
 
     def of_columns(self, columns: Mapping[str, Sequence[Any]], max_rows: int) -> Asked | Refusal:
         """Return the rows of columns by name, of equal length; each cell is checked as in JSON."""
-        wanted = [*columns]
-        rows = [dict(zip(wanted, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-        return _too_many(len(rows), max_rows) if len(rows) > max_rows else self._cell_by_cell(rows, listed=True)
+        number = len(next(iter(columns.values()), ()))
+        if number > max_rows:
+            return _too_many(number, max_rows)
+        if self._fits(columns):
+            unset = [msgspec.UNSET] * number
+            wanted = [*self.names, *([self._id] if self._id else [])]
+            return self._asked(list(zip(*(columns.get(n, unset) for n in wanted), strict=True)), listed=True)
+        names = [*columns]
+        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        return self._cell_by_cell(rows, listed=True)
 
     def encode(self, rows: Sequence[Row]) -> NDArray[np.float64]:
         """Return the model's matrix of rows as `read` gave them, (n, features).
@@ -123,6 +131,15 @@ class Reader:
         if body.lstrip()[:1] == b"[":
             return self._many.decode(body), True
         return (self._one.decode(body),), False
+
+    def _fits(self, columns: Mapping[str, Sequence[Any]]) -> bool:
+        """Say whether every feature is there and no cell needs reading."""
+        if self._id in columns or (self._refuses and not columns.keys() <= {*self.names}):
+            return False
+        return all(
+            feature.name in columns and _COLUMN_TYPES[feature.kind].issuperset(map(type, columns[feature.name]))
+            for feature in self.contract.features
+        )
 
     def _asked(self, rows: list[Row], *, listed: bool) -> Asked:
         if self._id is None:

@@ -15,12 +15,13 @@ REASONS: Final[Mapping[int, str]] = {
     408: "The body did not arrive in time.",
     409: "The version or the store cannot be told apart or opened.",
     413: "The body or the number of rows is larger than allowed.",
+    415: "The body is compressed or otherwise encoded.",
     422: "The rows do not fit the model: every problem is listed.",
     500: "The model failed on these rows; the log of the service says why.",
     503: "No model is loaded, or too many rows are waiting.",
 }
 _TOKEN: Final = {"operator": {"type": "http", "scheme": "bearer", "description": "the text of serve.token_file"}}
-_BODY: Final = (400, 408, 413, 422, 500, 503)
+_BODY: Final = (400, 408, 413, 415, 422, 500, 503)
 
 
 def document(served: Served) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def _operator() -> dict[str, Any]:
     pin = _guarded(
         "pin",
         "Hold this server at a version",
-        {**held, **_refusals(400, 404, 408, 409, 413, 422, 503)},
+        {**held, **_refusals(400, 404, 408, 409, 413, 415, 422, 503)},
     )
     pin["requestBody"] = _body("Pin", {})
     looking = {202: _json("It looks at the deployment log now.", "Held")}
