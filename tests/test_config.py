@@ -115,10 +115,11 @@ def test_predictions_become_evidence_only_where_labels_can_join_them() -> None:
     data = '[data]\nlabel_due_column = "due"\nentity_column = "card"\n'
     with pytest.raises(ConfigError) as caught:
         parse_config(data + '[predictions]\ntrain_on = "served"\n')
-    assert caught.value.problems == (
+    (problem,) = caught.value.problems
+    assert problem == (
         'predictions.train_on = "served" needs data.id_column: labels join predictions by it; name the column that '
         "both have; and data.label_delay_days instead of data.label_due_column, which no prediction has; and no "
-        "data.entity_column, which the log does not have: leave it out, or train on the data",
+        "data.entity_column, which the log does not have: leave it out, or train on the data"
     )
     good = parse_config('[data]\nid_column = "id"\n[predictions]\nevidence = "served"\n')
     assert good.predictions.evidence == "served"
