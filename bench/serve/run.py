@@ -31,8 +31,12 @@ import polars as pl
 from load import Load
 from services import QUICK, SERVICES, NotInstalled, NotStarted, Running, Service, Where, install, running
 
+from rehone.predictions import Log
+
 OURS = "rehone"
 TOLERANCE = 1e-6
+ASKED_FIRST = 1 + 10 + 100
+"""Rows that every service answers before it is measured: when it starts, and to show that all answer the same."""
 DISTINCT = 64
 """Requests with different rows that are sent in turn."""
 
@@ -61,13 +65,14 @@ SHORT = Plan((Cell(1, 1), Cell(32, 1), Cell(32, 100)), rounds=2, warm_seconds=0.
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One service in one cell of one round; CPU and time are of good answers."""
+    """One service in one cell of one round; CPU and time are of good answers, `warmed` counts those before."""
 
     service: str
     connections: int
     rows: int
     round: int
     answers: int
+    warmed: int
     failed: dict[str, int]
     cpu_us: float
     rate: float
@@ -99,7 +104,7 @@ def measure(found: Running, cell: Cell, plan: Plan, number: int) -> Seen:
     """Warm one service up and load it once."""
     requests = _requests(found.service, cell.rows)
     with Load(found.port, requests, connections=cell.connections) as load:
-        load.run(seconds=plan.warm_seconds)
+        warmed = load.run(seconds=plan.warm_seconds).answers
         before = found.cpu_seconds()
         measured = load.run(seconds=plan.seconds)
         used = found.cpu_seconds() - before
@@ -108,6 +113,7 @@ def measure(found: Running, cell: Cell, plan: Plan, number: int) -> Seen:
         **asdict(cell),
         round=number,
         answers=measured.answers,
+        warmed=warmed,
         failed=dict(measured.failed),
         cpu_us=1e6 * used / max(measured.answers, 1),
         rate=measured.rate,
@@ -163,10 +169,9 @@ def summary(here: Sequence[Seen], name: str) -> dict[str, Any]:
     }
 
 
-def logged_rows(folder: Path) -> int:
-    """Count the rows that the prediction log holds."""
-    files = sorted(folder.glob("predictions/**/*.parquet"))
-    return sum(pl.scan_parquet(f).select(pl.len()).collect().item() for f in files)
+def logged_rows(project: Path) -> int:
+    """Count the rows that the prediction log holds; files that a merged one replaced are left out."""
+    return sum(pl.scan_parquet(f).select(pl.len()).collect().item() for f in Log(project / "predictions").files())
 
 
 def machine() -> dict[str, Any]:
@@ -232,12 +237,13 @@ def whole(plan: Plan, asked: Sequence[Service], folder: Path, *, plain: bool = F
 
 
 def _log_said(seen: Sequence[Seen], where: Where) -> dict[str, int]:
-    """Compare the rows that the logging service answered while measured with those in its log."""
-    answered = sum(s.answers * s.rows for s in seen if s.service == "rehone-log")
+    """Compare the rows that the logging service answered with those in its log."""
+    loaded = sum((s.answers + s.warmed) * s.rows for s in seen if s.service == "rehone-log")
+    answered = loaded + (ASKED_FIRST if loaded else 0)
     written = logged_rows(where.model / "rehone-log")
-    print(f"prediction log: {answered:,} rows answered while measured, {written:,} in its files (warm-up included)")
-    if written < answered:
-        print("  the log holds fewer rows than were answered: its figures are not those of a complete log")
+    print(f"prediction log: {answered:,} rows answered, {written:,} in its files")
+    if written != answered:
+        print("  the log is not complete, so its figures are not those of a complete log")
     return {"answered": answered, "written": written}
 
 
