@@ -31,7 +31,7 @@ from rehone.cli.commands import app
 from rehone.config import Config, Deploy, Project, Serve, load_config
 from rehone.deploy import Order, promote
 from rehone.errors import ArtifactError, ConfigError
-from rehone.records import DeploymentState
+from rehone.records import DeploymentAction
 from rehone.serve import App, Follower, Service, routes
 from rehone.serve import operator as operating
 from rehone.serve import workers as crews
@@ -105,7 +105,7 @@ class Client:
 
 
 @contextlib.contextmanager
-def running(root: Path, *options: str, command: tuple[str, ...] = (REHONE,), **given: Any) -> Iterator[Running]:
+def running(root: Path, *options: str, command: tuple[str, ...] = (REHONE,)) -> Iterator[Running]:
     errors = root / "errors"
     with errors.open("w") as stderr:
         process = subprocess.Popen(
@@ -113,7 +113,6 @@ def running(root: Path, *options: str, command: tuple[str, ...] = (REHONE,), **g
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            **given,
         )
     assert process.stdout
     try:
@@ -163,6 +162,7 @@ class Load:
                     for _ in range(50):
                         assert client.ask("POST", "/predict", ROW)[0] == 200
                         self.answered[pid] += 1
+                        time.sleep(0.01)
                 except (OSError, http.client.HTTPException):
                     self.failed.append(pid)
 
@@ -185,24 +185,24 @@ def test_workers_share_a_port_are_replaced_and_take_part_in_every_promotion(root
     """One story, since each start of a process costs seconds: load, death, return, promotion, end."""
     store = Store.create(root / "store")
     first, second = published(store, 1).id, published(store, 2).id
-    deployed(store, first)
+    deployed(store, first, DeploymentAction.ROLLBACK)  # confirmed at once
     with running(root, "--workers", "2") as served:
         assert re.fullmatch(r"serving at http://127\.0\.0\.1:\d+ with 2 workers", served.said)
         pids = served.pids(2)
         assert served.process.pid not in pids
-        assert {replica.pid for replica in store.replicas()} == pids
+        wait_for(lambda: {replica.pid for replica in store.replicas()}, lambda found: found == pids)
         assert len({replica.url for replica in store.replicas()} | {f"http://127.0.0.1:{served.port}"}) == 3
         victim, other = sorted(pids)
-        with load(served.port, 8) as asked:
+        with load(served.port, 6) as asked:
             wait_for(lambda: asked.answered[victim] > 5 and asked.answered[other] > 5, bool)
             os.kill(victim, signal.SIGKILL)
-            wait_for(lambda: len({r.pid for r in store.replicas()} - pids), bool)
+            wait_for(lambda: len({r.pid for r in store.replicas()} - pids), bool, seconds=60)
         (added,) = {replica.pid for replica in store.replicas()} - pids
         # a connection that was waiting to be accepted by the dead worker has no pid yet
         assert set(asked.failed) <= {victim, None}
-        assert 1 <= len(asked.failed) <= 16
+        assert 1 <= len(asked.failed) <= 12
         assert served.pids(2) >= {other, added}
-        _promotion_waits_for(store, second, {other, added})
+        _promoted_by_both(store, second, {other, added})
         assert {r.version for r in store.replicas() if r.pid in (other, added)} == {second}
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(20) == 0
@@ -211,29 +211,17 @@ def test_workers_share_a_port_are_replaced_and_take_part_in_every_promotion(root
     assert (died["worker_pid"], died["because"]) == (victim, "was ended by SIGKILL")
 
 
-def _promotion_waits_for(store: Store, version: str, pids: set[int]) -> None:
-    """Hold one worker still: the promotion is not confirmed before it goes on."""
-    policy = Deploy(service="required", replica_timeout_seconds=15, trial_seconds=25)
-    store.retire(next(r.name for r in store.replicas() if r.pid not in pids))
-    held = min(pids)
-    confirmed: list[bool] = []
-
-    def act() -> None:
-        confirmed.append(promote(store, version, order(store), policy, clock=now, preflight=lambda *_: ()).confirmed)
-
-    thread = threading.Thread(target=act)
-    os.kill(held, signal.SIGSTOP)
-    try:
-        thread.start()
-        wait_for(lambda: {r.version for r in store.replicas() if r.pid != held}, lambda served: served == {version})
-        time.sleep(0.5)
-        head = store.head()
-        assert head is not None
-        assert (head.version, head.state) == (version, DeploymentState.TRIAL)
-    finally:
-        os.kill(held, signal.SIGCONT)
-        thread.join()
-    assert confirmed == [True]
+def _promoted_by_both(store: Store, version: str, pids: set[int]) -> None:
+    """Promote: each worker has to prove at its own address that it serves the version."""
+    for replica in store.replicas():
+        if replica.pid not in pids:
+            store.retire(replica.name)
+    policy = Deploy(service="required", trial_seconds=25)
+    promotion = promote(store, version, order(store), policy, clock=now, preflight=lambda *_: ())
+    assert promotion.confirmed, promotion.checks
+    proved = {check.subject for check in promotion.checks if check.name == "smoke"}
+    assert proved == {replica.name for replica in store.replicas() if replica.pid in pids}
+    assert len(proved) == 2
 
 
 def test_requests_under_way_are_answered_when_the_service_is_told_to_end(root: Path) -> None:
@@ -687,6 +675,16 @@ def test_the_container_copies_what_exists_and_starts_a_command_that_exists() -> 
 
 
 NOBODY = 65534
+AS_NOBODY = (
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--bounding-set=-all,+dac_read_search",  # so that an interpreter in root's home can be run; it lets nothing be written
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+    "--no-new-privs",
+)
 
 
 @pytest.fixture
@@ -699,24 +697,23 @@ def shared_root() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def may_run(program: str) -> bool:
-    """Whether another user may start this interpreter; only root can find out."""
-    if os.getuid() != 0:
+def may_become_nobody() -> bool:
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
         return False
-    with contextlib.suppress(OSError):
-        return subprocess.run([program, "-c", "import rehone"], user=NOBODY, group=NOBODY, check=False).returncode == 0
-    return False
+    done = subprocess.run([*AS_NOBODY, sys.executable, "-c", ""], capture_output=True, check=False)
+    return done.returncode == 0
 
 
-@pytest.mark.skipif(not may_run(sys.executable), reason="needs root, and an interpreter that others may run")
+@pytest.mark.skipif(not may_become_nobody(), reason="needs root and setpriv")
 def test_a_user_who_may_only_write_heartbeats_and_predictions_can_serve(shared_root: Path) -> None:
     store = Store.create(shared_root / "store")
     first, second = published(store, 1).id, published(store, 2).id
-    deployed(store, first)
+    deployed(store, first, DeploymentAction.ROLLBACK)  # confirmed at once
     for folder in (store.root / "replicas", shared_root / "predictions"):
         folder.mkdir(exist_ok=True)
         os.chown(folder, NOBODY, NOBODY)
-    with running(shared_root, user=NOBODY, group=NOBODY, extra_groups=[]) as served:
+    assert [path for path in store.root.rglob("*") if not path.stat().st_mode & 0o004] == []
+    with running(shared_root, command=(*AS_NOBODY, REHONE)) as served:
         assert Path(f"/proc/{served.process.pid}").stat().st_uid == NOBODY
         wait_for(store.replicas, bool)
         policy = Deploy(service="required", trial_seconds=20)
