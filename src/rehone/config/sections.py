@@ -441,7 +441,8 @@ class Shadow(_Section):
     min_rows: int = Field(1000, ge=1, description="fewest rows scored by both for a judgement; fewer are inconclusive")
     max_error_share: Share = Field(0.001, description="share of rows that the challenger may fail on")
     max_latency_ratio: Positive = Field(
-        2, description="time of the challenger for a row, as a multiple of the champion's"
+        2,
+        description="time of the challenger for a row, as a multiple of the champion's; below 0.1 ms more it only warns",
     )
     max_changed_share: Share | None = Field(
         0.2, description='share of decisions that may differ from the champion\'s; "off" for any'

@@ -50,7 +50,7 @@ def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Pa
         ConfigError: the operator's token cannot be used.
     """
     ending, closing, changed = threading.Event(), threading.Event(), threading.Event()
-    follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set)
+    follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set, clock=clock)
     token = operator.read_token(config)
     operators = operator.routes(follower, token) if token else {}
     writer, shadows = _writer(config, me, clock), Shadows()
