@@ -309,7 +309,9 @@ def test_a_worker_that_stands_still_is_killed_and_replaced() -> None:
         assert said.count("ready 1") == 1
         assert gone(first)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert errors.startswith("worker hangs and is killed\n")
         assert gone(second)
 
 
