@@ -51,7 +51,8 @@ class App:
         except ClientGone:
             return
         except Exception:  # a fault in one request must not end the service; it is logged whole
-            log.exception("request failed", extra={"path": path})
+            given = request.header(b"x-request-id")
+            log.exception("request failed", extra={"path": path, "request_id": given and given.decode("latin-1")})
             answer = error(500, "the service failed on this request: its log says why")
         await send_answer(send, answer, head=method == "HEAD")
         self._meters.requested(name, answer.status, time.perf_counter() - began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -180,7 +181,7 @@ class _Server(uvicorn.Server):
         self._policy = policy
         self._started = started
         self._stopping = stopping
-        self._ticked = time.monotonic()
+        self._ticked = math.inf  # nothing hangs before it has begun
 
     def is_alive(self) -> bool:
         """Say whether the event loop still turns."""
