@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -339,11 +339,47 @@ def test_a_label_of_another_kind_is_no_label_and_is_said(tmp_path: Path) -> None
     )
 
 
-def test_without_an_id_column_labels_cannot_join_and_the_reason_says_so(tmp_path: Path) -> None:
+def test_a_label_of_another_kind_contradicts_nothing_and_is_not_silence(tmp_path: Path) -> None:
     six(tmp_path)
-    labels(tmp_path, 10, {0: 1})
-    evidence, _ = gather(config(tmp_path, data={"id_column": None}))
-    assert evidence.performance_unknown == "labels join the log by id: set data.id_column, and send it with each row"
+    labels(tmp_path, 9, {0: 1, 3: 1, 4: 1})
+    labels(tmp_path, 10, {4: 2})
+    evidence, feeds = gather(config(tmp_path, predictions={"unlabelled": "negative"}))
+    assert evidence.recall is not None
+    assert (evidence.recall.value, evidence.recall.n, evidence.recall.positives) == (0.5, 5, 2)
+    assert feeds.served is not None
+    assert "label_contradictory" not in named(feeds.served.findings)
+    assert "label_values" in named(feeds.served.findings)
+
+
+@pytest.mark.parametrize(("unlabelled", "status"), [("unknown", CheckStatus.WARN), ("negative", CheckStatus.ACT)])
+def test_a_damaged_label_file_is_said_and_where_silence_means_no_it_acts(
+    tmp_path: Path, unlabelled: str, status: CheckStatus
+) -> None:
+    six(tmp_path)
+    labels(tmp_path, 9, {0: 1, 1: 1})
+    labels(tmp_path, 10, {2: 1, 3: 1})
+    (tmp_path / "labels" / "2026-03-11.parquet").write_bytes(b"PAR1 cut short")
+    evidence, feeds = gather(config(tmp_path, predictions={"unlabelled": unlabelled}))
+    assert evidence.coverage is not None
+    assert evidence.coverage.labelled == 2
+    said = check(feeds.learn.findings, "file_readable")
+    assert (said.subject, said.status) == ("labels/2026-03-11.parquet", status)
+    assert feeds.labels is not None
+    assert feeds.labels.source is not None
+    assert said in replace(feeds, learn=feeds.labels.source).warnings
+
+
+def test_a_label_file_whose_inside_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+    six(tmp_path)
+    labels(tmp_path, 9, {0: 1, 1: 1})
+    labels(tmp_path, 10, {2: 1, 3: 1})
+    spoilt = tmp_path / "labels" / "2026-03-11.parquet"
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:4] + bytes(80) + whole[84:])
+    evidence, feeds = gather(config(tmp_path))
+    assert evidence.coverage is not None
+    assert evidence.coverage.labelled == 2
+    assert check(feeds.learn.findings, "file_readable").subject == "labels/2026-03-11.parquet"
 
 
 # --- versions -----------------------------------------------------------------------------------
@@ -460,6 +496,16 @@ def test_a_damaged_file_is_left_out_and_said(tmp_path: Path) -> None:
     said = check(feeds.served.findings, "file_readable")
     assert said.status is CheckStatus.WARN
     assert said.subject == "predictions/day=2026-03-05/version=bbbbbbbbbbbb/test_1.0-0.parquet"
+
+
+def test_a_host_whose_name_holds_a_date_does_not_date_what_it_logged(tmp_path: Path) -> None:
+    log(tmp_path, [Answer(id=f"n{i}", day=i) for i in range(14)])
+    for path in (tmp_path / "predictions").rglob("*.parquet"):
+        path.rename(path.with_name("at_web_20990101_7.0-0.parquet"))
+    evidence, feeds = gather(config(tmp_path))
+    assert evidence.rows == 14
+    assert feeds.served is not None
+    assert {f.day for f in feeds.served.files} == {START + timedelta(days=i) for i in range(14)}
 
 
 def test_answers_from_as_of_on_are_not_there_yet(tmp_path: Path) -> None:
@@ -657,12 +703,3 @@ def test_an_empty_log_is_a_source_without_rows_and_not_a_crash(tmp_path: Path) -
     source, window = source_of(made), Window(NOW - timedelta(days=30), NOW)
     checks = validate(source.facts(window, source.features(), now=NOW), made.data, None)
     assert check(checks, "rows").status is CheckStatus.ACT
-
-
-def test_an_entity_column_is_not_in_the_log_and_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    mixed(tmp_path)
-    made = config(tmp_path, data={"entity_column": "customer"}, predictions={"train_on": "served"})
-    source, window = source_of(made), Window(NOW - timedelta(days=30), NOW)
-    found = check(validate(source.facts(window, source.features(), now=NOW), made.data, None), "entity_column")
-    assert found.status is CheckStatus.ACT
-    assert found.detail == "data.entity_column 'customer' is not in the prediction log, which holds features only"

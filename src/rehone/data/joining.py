@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -20,6 +20,7 @@ from rehone.records import Check, CheckStatus, DataWindow, Window
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=2)
 """A label file is dated by the day, perhaps in another zone than the log."""
+_LEFT_OUT = ("file_readable", "time_column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +40,39 @@ class Labels:
     source: Source | None
     why: str = ""
 
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        """Say which label files are left out; where silence means no, they would teach false negatives, and act."""
+        if self.source is None or self.config.predictions.labels is None:
+            return ()
+        status = CheckStatus.ACT if self.config.predictions.unlabelled == "negative" else CheckStatus.WARN
+        return tuple(replace(c, status=status) for c in self.source.findings if c.name in _LEFT_OUT)
+
     def arrived(self, since: datetime, ids: pl.DataFrame | None = None) -> Arrived:
         """Return the labels that had arrived, of the given ids (column `served_id`) or of all.
 
         An id is text or a whole number; both are compared as text. Of several labels the one
         that arrived last counts.
+
+        Raises:
+            DataError: the labels cannot be read, and that is not the fault of one file.
         """
         label, own = self.config.data.label, self.config.data.id_column
         if self.source is None or own is None:
             return Arrived(pl.DataFrame(schema={ID: pl.String, label: pl.Int8, ODD_LABEL: pl.String}), 0, 0)
-        found = (
-            self.source.scan(self.window(since), (own, label, ODD_LABEL))
-            .select(pl.col(own).cast(pl.String).alias(ID), TIME, label, ODD_LABEL)
-            .with_row_index("__row__")
-            .filter(pl.col(ID).is_not_null() & (pl.col(label).is_not_null() | pl.col(ODD_LABEL).is_not_null()))
-        )
-        if ids is not None:
-            found = found.join(ids.lazy().select(ID), on=ID, how="semi")
-        newest = pl.struct(label, ODD_LABEL).sort_by(TIME, "__row__").last().alias("newest")
-        each = found.group_by(ID).agg(newest, pl.col(label).n_unique().alias("labels")).collect(engine="streaming")
+
+        def newest_of_each(rows: pl.LazyFrame) -> pl.LazyFrame:
+            found = (
+                rows.select(pl.col(own).cast(pl.String).alias(ID), TIME, label, ODD_LABEL)
+                .with_row_index("__row__")
+                .filter(pl.col(ID).is_not_null() & (pl.col(label).is_not_null() | pl.col(ODD_LABEL).is_not_null()))
+            )
+            if ids is not None:
+                found = found.join(ids.lazy().select(ID), on=ID, how="semi")
+            newest = pl.struct(label, ODD_LABEL).sort_by(TIME, "__row__").last().alias("newest")
+            return found.group_by(ID).agg(newest, pl.col(label).drop_nulls().n_unique().alias("labels"))
+
+        each = self.source.collect(self.window(since), (own, label, ODD_LABEL), newest_of_each)
         return Arrived(
             labels=each.select(ID, pl.col("newest").struct.unnest()).sort(ID),
             contradictory=int((each["labels"] > 1).sum()),
@@ -79,12 +94,14 @@ class Labels:
 
 
 def open_labels(config: Config, as_of: datetime) -> Labels:
-    """Open the label files, or data.source, as they were on the day; without any, `why` says so."""
+    """Open the label files, or data.source, as they were on the day; without any, `why` says so.
+
+    Raises:
+        ValueError: there is no id column, which a configuration that reads the log must have.
+    """
     roles, own = config.data, config.data.id_column
     if own is None:
-        return Labels(config, None, "labels join the log by id: set data.id_column, and send it with each row")
-    if roles.label_due_column:
-        return Labels(config, None, "the log does not know data.label_due_column: set data.label_delay_days instead")
+        raise ValueError("data.id_column is not set, by which labels join the log")
     key = "predictions.labels" if config.predictions.labels else "data.source"
     try:
         source = _open(config, as_of)

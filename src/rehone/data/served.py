@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from rehone.data.files import FileInfo, info
 from rehone.data.opening import Opened, open_listed
 from rehone.data.schema import family, named
 from rehone.data.source import Source
-from rehone.data.times import INSTANT, TIME, midnight
+from rehone.data.times import INSTANT, TIME
 from rehone.errors import DataError
 from rehone.predictions import SERVED, Log
 from rehone.records import Check, CheckStatus, Contract, Counts, FeatureKind, Profile, Window
@@ -129,11 +130,14 @@ def version_of(file: FileInfo) -> str:
 def _listed(config: Config, window: Window) -> Iterator[FileInfo]:
     for path in Log(config.predictions_path).files(window):
         try:
-            found = replace(info(path, config.root), partitions={})
+            yield replace(info(path, config.root), partitions={}, day=_day_of(path))
         except FileNotFoundError:
             continue  # merged or outdated since it was listed
-        if found.day is None or midnight(found.day, "UTC") < window.end:
-            yield found
+
+
+def _day_of(path: Path) -> date:
+    """Read the day from the folder; in other parts of the path, such as the name of a host, a date may stand too."""
+    return date.fromisoformat(path.parent.parent.name.partition("=")[2])
 
 
 def _of_a_log(opened: Opened) -> Opened:

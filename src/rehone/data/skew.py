@@ -24,6 +24,10 @@ def skew(served: Served, offline: Source, contract: Contract, window: Window) ->
 
     Ids that the offline table holds more than once are left out: it does not say which row was
     meant. Nothing comes back when there is nothing to compare: no id column, no common feature.
+    Of more than 100,000 common ids as many are evenly drawn.
+
+    Raises:
+        DataError: the offline table cannot be read, and that is not the fault of one file.
     """
     own = served.config.data.id_column
     features = [f for f in contract.features if f.name in offline.columns]
@@ -32,12 +36,17 @@ def skew(served: Served, offline: Source, contract: Contract, window: Window) ->
         return ()
     around = Window(window.start - _AROUND, window.end)
     logged = served.read(window, (), files)
-    ids = _common(logged, offline.scan(around, (own,)), own)
+    text = as_text(own, offline.columns[own])
+    once = offline.collect(around, (own,), lambda rows: _once(logged, rows.select(text.alias(ID))))
+    ids = once.sort(ID).gather_every(-(-max(once.height, 1) // MOST_IDS))
     names = [f.name for f in features]
     asked = served.read(window, names, files).join(ids, on=ID, how="semi")
-    text = _id(own, offline.columns[own])
-    held = offline.scan(around, (own, *names)).with_columns(text.alias(ID)).join(ids.lazy(), on=ID, how="semi")
-    return compare(asked, held.select(ID, *names).collect(engine="streaming"), features)
+    held = offline.collect(
+        around,
+        (own, *names),
+        lambda rows: rows.with_columns(text.alias(ID)).join(ids.lazy(), on=ID, how="semi").select(ID, *names),
+    )
+    return compare(asked, held, features)
 
 
 def compare(asked: pl.DataFrame, held: pl.DataFrame, features: Sequence[Feature]) -> tuple[Skew, ...]:
@@ -52,16 +61,10 @@ def compare(asked: pl.DataFrame, held: pl.DataFrame, features: Sequence[Feature]
     return tuple(_of_feature(both, feature) for feature in features)
 
 
-def _common(logged: pl.DataFrame, held: pl.LazyFrame, own: str) -> pl.DataFrame:
-    """Return up to 100,000 ids that were asked about and are offline exactly once, evenly drawn."""
-    text = _id(own, held.collect_schema()[own])
-    once = held.select(text.alias(ID)).join(logged.lazy().select(ID), on=ID, how="semi")
-    ids = once.group_by(ID).len().filter(pl.col("len") == 1).select(ID).collect(engine="streaming").sort(ID)
-    return ids.gather_every(-(-max(ids.height, 1) // MOST_IDS))
-
-
-def _id(own: str, dtype: pl.DataType) -> pl.Expr:
-    return as_text(own, dtype)
+def _once(logged: pl.DataFrame, held: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the ids that were asked about and are offline exactly once."""
+    both = held.join(logged.lazy().select(ID), on=ID, how="semi")
+    return both.group_by(ID).len().filter(pl.col("len") == 1).select(ID)
 
 
 def _readable(feature: Feature, dtype: pl.DataType) -> pl.Expr:

@@ -106,6 +106,16 @@ class Source:
             raise DataError("; ".join(check.sentence for check in self._failed[before:]))
         return frame.sort(TIME, maintain_order=True)
 
+    def collect(
+        self, window: Window, columns: Sequence[str], shape: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> pl.DataFrame:
+        """Return what `shape` makes of the rows of a window; a file that cannot be read is left out, and is a finding.
+
+        Raises:
+            DataError: there is no such column, or it was not the fault of one file.
+        """
+        return self._try_again(lambda: shape(self.scan(window, columns)).collect(engine="streaming"))
+
     def mature(self, frame: Frame) -> Frame:
         """Keep the rows whose label is due at as-of, whether it has arrived or not.
 

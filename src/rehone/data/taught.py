@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -71,7 +71,7 @@ class Taught(Source):
     @property
     def findings(self) -> tuple[Check, ...]:
         """What is wrong with the log's files, and with the labels that arrived."""
-        return (*super().findings, *self._served.findings, *self._joined)
+        return (*super().findings, *self._served.findings, *self._labels.findings, *self._joined)
 
     def features(self) -> tuple[str, ...]:
         """Name the features: those declared, else every column of the log that tells what was sent."""
@@ -86,9 +86,7 @@ class Taught(Source):
     ) -> DataFacts:
         """Gather what `validate` judges, and how many of the labels that are due have arrived."""
         base = super().facts(window, features, now=now, profile=profile)
-        return replace(
-            base, label_type="Int8", findings=(*self.findings, *self._no_entity(), self._coverage(self._clip(window)))
-        )
+        return replace(base, label_type="Int8", findings=(*self.findings, self._coverage(self._clip(window))))
 
     def describe(self, window: Window) -> DataWindow:
         """Name the files of the log and of the labels, their digests and the rows.
@@ -123,17 +121,6 @@ class Taught(Source):
     def _mature_rows(self, window: Window) -> pl.LazyFrame:
         odd = self._is_due() & pl.col(ODD_LABEL).is_not_null()
         return self._rows(window).filter(self._is_mature() | odd)
-
-    def _no_entity(self) -> Iterator[Check]:
-        entity = self._policy.entity_column
-        if entity is not None and entity not in self.columns:
-            yield Check(
-                name="entity_column",
-                subject=entity,
-                status=CheckStatus.ACT,
-                detail=f"data.entity_column {entity!r} is not in the prediction log, which holds features only",
-                remedy='leave entity_column out, or learn from data.source (predictions.train_on = "data")',
-            )
 
     def _coverage(self, window: Window) -> Check:
         has_label = pl.col(self._policy.label).is_not_null() | pl.col(ODD_LABEL).is_not_null()

@@ -30,9 +30,11 @@ class Feeds:
 
     @property
     def warnings(self) -> tuple[Check, ...]:
-        """What was seen of the log so far, unless the rows to learn from say it themselves."""
-        log = self.served.findings if self.served and not isinstance(self.learn, Taught) else ()
-        return (*self.notes, *log)
+        """What was seen of the log and of the labels so far, unless the rows to learn from say it themselves."""
+        if isinstance(self.learn, Taught):
+            return self.notes
+        log, labels = (feed.findings if feed else () for feed in (self.served, self.labels))
+        return (*self.notes, *log, *labels)
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from rehone.records import (
     short_id,
 )
 
-LABEL = "__label__"
+LABEL, ARRIVED = "__label__", "__arrived__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def _performance(live: Live, evidence: Evidence) -> Evidence:
     arrived = labels.arrived(start, due)
     for check in data.findings_of(arrived, config.data.label):
         served.note(check)
-    found = arrived.labels.select(ID, pl.col(config.data.label).alias(LABEL))
+    found = arrived.labels.select(ID, pl.col(config.data.label).alias(LABEL), pl.lit(value=True).alias(ARRIVED))
     joined = due.join(found, on=ID, how="left", maintain_order="left")
     labelled = int(joined[LABEL].is_not_null().sum())
     coverage = Coverage(window=window, predictions=rows.height, due=due.height, labelled=labelled)
@@ -171,7 +171,8 @@ def _versions(live: Live, joined: pl.DataFrame) -> Iterator[ServedVersion]:
 def _measured(live: Live, rows: pl.DataFrame, counted: ServedVersion) -> tuple[Estimate | None, Estimate | None, str]:
     config = live.config
     if config.predictions.unlabelled == "negative":
-        known = rows.with_columns(pl.col(LABEL).fill_null(0))
+        silent = pl.col(ARRIVED).is_null()  # a label that is neither 0 nor 1 is not silence
+        known = rows.with_columns(pl.when(silent).then(0).otherwise(LABEL).alias(LABEL)).drop_nulls(LABEL)
     else:
         whose = f" of version {short_id(counted.version)}"
         if why := _too_few(counted.labelled, counted.predictions, live, whose):
