@@ -19,7 +19,7 @@ from rehone.records import (
     TriggerDecision,
     TriggerKind,
 )
-from rehone.trigger import decide
+from rehone.trigger import decide, words
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
@@ -344,3 +344,11 @@ def test_the_same_evidence_gives_the_same_decision() -> None:
     facts = evidence(drift=(moved(feature="b"), moved(feature="a")))
     assert decide(facts, Trigger()) == decide(facts, Trigger())
     assert decide(facts, Trigger()).reason.startswith("PSI of a is")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0.0001, "less than 2 minutes"), (0.05, "72 minutes"), (0.5, "0.5 days"), (1, "1 day"), (31, "31 days")],
+)
+def test_a_stretch_of_time_is_written_as_people_say_it(number: float, said: str) -> None:
+    assert words.days(number) == said

@@ -56,7 +56,10 @@ def p_value(adjusted: float | None) -> str:
 
 
 def days(number: float) -> str:
-    """Write a number of days."""
+    """Write a number of days; less than a tenth of one in minutes."""
+    if 0 < number < 0.1:
+        minutes = number * 1440
+        return f"{minutes:.0f} minutes" if minutes >= 2 else "less than 2 minutes"
     return "1 day" if number == 1 else f"{number:.4g} days"
 
 
