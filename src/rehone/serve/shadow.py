@@ -55,6 +55,7 @@ class Shadows:
 
     def __init__(self) -> None:
         self._rehearsal: _Rehearsal | None = None
+        self._turn = threading.Lock()
 
     def offer(self, batch: Batch) -> None:
         """Take a batch, or count it as skipped; returns at once and raises nothing."""
@@ -62,19 +63,21 @@ class Shadows:
         if staged is None or staged.loaded is None or not len(batch.scores):
             return
         try:
-            self._of(staged, staged.loaded, batch.loaded).offer(batch)
+            with self._turn:
+                self._of(staged, staged.loaded, batch.loaded).offer(batch)
         except Exception:  # scoring beside the champion may not cost an answer; it is logged whole
             log.exception("batch not offered to the challenger", extra={"version": staged.order.version})
 
     def report(self, staged: Staged | None) -> ShadowReport | None:
         """Say what was seen of the challenger that is staged; without one, let the last one go."""
-        rehearsal = self._rehearsal
-        if rehearsal is not None and rehearsal.staged is not staged:
-            rehearsal.end()
+        with self._turn:
+            rehearsal = self._rehearsal
+            if rehearsal is not None and rehearsal.staged is not staged:
+                rehearsal.end()  # and forgotten, so that a batch which is late begins anew and is not lost
+                self._rehearsal = rehearsal = None
         if staged is None:
-            self._rehearsal = None
             return None
-        if rehearsal is None or rehearsal.staged is not staged:
+        if rehearsal is None:
             return ShadowReport(version=staged.order.version, because=staged.because or None)
         return rehearsal.report()
 
