@@ -524,6 +524,21 @@ def test_a_heart_reports_the_pin_and_the_shadow(store: Store) -> None:
     assert (heart.report().pinned, heart.report().shadow) == (True, GOOD)
 
 
+def test_a_heart_outlives_a_fault_in_what_it_reports(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    faults = [ValueError("no number"), ValueError("no number")]
+
+    def seen(_: Serving) -> ShadowReport:
+        if faults:
+            raise faults.pop()
+        return GOOD
+
+    wake = threading.Event()
+    heart = Heart(ME, store.root, Serving, wake=wake, clock=now, seconds=0.01, shadow=seen)
+    with thread_of(heart.beat_until, wake.set):
+        until(lambda: [replica.shadow for replica in store.replicas()] == [GOOD])
+    assert [record.getMessage() for record in caplog.records] == ["heartbeat not written"]
+
+
 def test_a_heart_stops_while_the_server_hangs_and_goes_on_after(store: Store) -> None:
     alive = [True]
     wake = threading.Event()
@@ -734,6 +749,15 @@ def test_a_new_champion_begins_a_new_report() -> None:
     shadows.offer(stage.answered(rows_like(2)))
     report = until(lambda: (found := shadows.report(stage.staged)) and found.rows == 2 and found)
     assert report.champion == "c" * 64
+
+
+def test_a_late_look_at_what_was_staged_before_loses_no_batch_that_comes_after() -> None:
+    """The heart takes its reference before it asks; meanwhile the loop may have gone on to the next challenger."""
+    before, after, shadows = Stage.of(a_predictor(2)), Stage.of(a_predictor(3)), Shadows()
+    shadows.offer(after.answered(rows_like(1)))
+    shadows.report(before.staged)
+    shadows.offer(after.answered(rows_like(3)))
+    assert after.report(shadows, 3).rows == 3
 
 
 def test_without_anything_staged_nothing_is_scored_and_the_last_thread_ends() -> None:

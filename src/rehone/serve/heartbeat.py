@@ -77,7 +77,7 @@ class Heart:
         return lives
 
     def _try(self, what: str, act: Callable[[Store], object]) -> None:
-        """Act on the store; serving goes on without it, and its absence is logged once.
+        """Act on the store; serving and beating go on whatever happens, and a first failure is logged.
 
         The store is opened each time, so that one that was moved away is not begun anew.
         """
@@ -86,6 +86,10 @@ class Heart:
         except (OSError, RehoneError) as error:
             if self._well:
                 log.warning("%s not written", what, extra={"because": str(error)})
+            self._well = False
+        except Exception:  # a heart that stops for a fault of ours would take a good server for dead; logged whole
+            if self._well:
+                log.exception("%s not written", what)
             self._well = False
         else:
             self._well = True
