@@ -280,18 +280,18 @@ def test_workers_wait_for_a_first_version_and_end_when_their_parent_is_killed(ro
 
 
 CREW = """
-import sys
+import os, sys
 from rehone.config import Serve
 from rehone.serve.workers import supervise
 supervise(Serve(port=0, workers=1, drain_seconds=60), [sys.executable, "-c", sys.argv[1]], b"told",
-          on_ready=lambda url, count: print("ready", count, flush=True), hung_seconds=0.3)
+          on_ready=lambda url, count: os.write(1, b"ready %d\\n" % count), hung_seconds=0.3)
 """
 
 
 @contextlib.contextmanager
-def crew(code: str) -> Iterator[subprocess.Popen[str]]:
+def crew(code: str, script: str = CREW) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", CREW, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         yield process
@@ -301,7 +301,7 @@ def crew(code: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_worker_that_stands_still_is_killed_and_replaced() -> None:
-    code = "import os, sys, time; os.write(int(sys.argv[2]), b'.'); print(os.getpid(), flush=True); time.sleep(60)"
+    code = r"import os, sys, time; os.write(int(sys.argv[2]), b'.'); os.write(1, b'%d\n' % os.getpid()); time.sleep(60)"
     with crew(code) as process:
         assert process.stdout
         said = [process.stdout.readline().strip() for _ in range(3)]
@@ -313,6 +313,30 @@ def test_a_worker_that_stands_still_is_killed_and_replaced() -> None:
         assert process.returncode == 0
         assert errors.startswith("worker hangs and is killed\n")
         assert gone(second)
+
+
+SHORT_OF_PROCESSES = """
+import subprocess
+start, starts = subprocess.Popen, []
+def scarce(*args, **options):
+    starts.append(args)
+    if len(starts) == 2:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return start(*args, **options)
+subprocess.Popen = scarce
+"""
+
+
+def test_a_machine_without_a_process_to_give_is_asked_again() -> None:
+    code = r"import os, sys; os.write(int(sys.argv[2]), b'.'); os.write(1, b'%d\n' % os.getpid())"
+    with crew(code, SHORT_OF_PROCESSES + CREW) as process:
+        assert process.stdout
+        pids = [line for _ in range(3) if (line := process.stdout.readline().strip()).isdigit()]
+        assert len(set(pids)) == 2
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "worker not started" in errors.splitlines()
 
 
 def test_a_second_signal_ends_workers_that_do_not_listen_to_the_first() -> None:

@@ -158,16 +158,30 @@ class _Crew:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = self.shared.fileno(), theirs.fileno()
-            worker.process = subprocess.Popen(
-                [*self.command, *map(str, descriptors)],
-                stdin=subprocess.PIPE,
-                pass_fds=descriptors,
-                process_group=0,  # Ctrl-C reaches this process only, which passes it on once
-            )
+            try:
+                worker.process = subprocess.Popen(
+                    [*self.command, *map(str, descriptors)],
+                    stdin=subprocess.PIPE,
+                    pass_fds=descriptors,
+                    process_group=0,  # Ctrl-C reaches this process only, which passes it on once
+                )
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         worker.tie, worker.began = ours, time.monotonic()
         self._ties.register(ours, selectors.EVENT_READ, worker)
         _tell(worker.process, self.told)
+
+    def _start_again(self, worker: _Worker, now: float) -> None:
+        """Fill a place; a machine that has no process or no memory to give just now is asked again later."""
+        worker.began = now
+        try:
+            self._start(worker)
+        except OSError as error:
+            worker.note_end(now)
+            facts = {"worker": worker.number, "because": str(error), "pause_seconds": worker.pause}
+            log.warning("worker not started", extra=facts)
 
     def _listen(self, seconds: float) -> None:
         """Wait a little for ticks, and note them."""
@@ -193,7 +207,7 @@ class _Crew:
     def _look_at(self, worker: _Worker, now: float) -> None:
         if worker.process is None:
             if now >= worker.again:
-                self._start(worker)
+                self._start_again(worker, now)
             return
         code = worker.process.poll()
         if code is not None:
