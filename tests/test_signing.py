@@ -647,6 +647,16 @@ def test_check_warns_of_a_private_key_that_others_can_read_and_ends_with_2_when_
     assert "signing.pem.pub cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
+def test_check_ends_with_2_when_the_live_version_cannot_be_read(
+    guarded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(guarded / "store")
+    write(store.root / "versions" / store.versions()[0].id / "manifest.json", b"other")
+    capsys.readouterr()
+    assert main(["keys", "check", "-p", str(guarded)]) == 2
+    assert "live, not known: the manifest of version" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_rollback_by_command_is_refused_before_the_log_is_written(
     guarded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

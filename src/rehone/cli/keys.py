@@ -170,8 +170,24 @@ def _checks(store: Store, policy: Deploy) -> Iterator[Check]:
         return
     if policy.signing_key and (because := _exposed(Path(policy.signing_key))):
         yield Check(name="signing_key", status=CheckStatus.WARN, detail=because)
-    for version in store.versions():
+    versions = store.versions()
+    if live is not None and live not in {version.id for version in versions}:
+        yield _unreadable(store, live)
+    for version in versions:
         yield _who(store, version.id, policy, live=version.id == live, trusted=frozenset(trusted))
+
+
+def _unreadable(store: Store, live: str) -> Check:
+    """Say why the live version is not among those that can be listed."""
+    from rehone.errors import StoreError
+    from rehone.records import Check, CheckStatus, short_id
+
+    try:
+        store.version(live)
+        why = "it was published a moment ago, ask again"
+    except StoreError as error:
+        why = str(error)
+    return Check(name="signature", subject=short_id(live), status=CheckStatus.ACT, detail=f"live, not known: {why}")
 
 
 def _exposed(path: Path) -> str | None:
