@@ -739,6 +739,11 @@ def test_the_description_names_the_columns_of_the_live_model(door: Door) -> None
     assert door.ask("POST", INFER, example)[0] == 200
 
 
+def test_the_description_of_health_names_every_field(door: Door) -> None:
+    said = door.json("GET", "/openapi.json")[1]["components"]["schemas"]["Health"]
+    assert set(said["required"]) == set(said["properties"]) == set(door.json("GET", "/health")[1])
+
+
 def test_the_description_names_every_route_and_no_other(door: Door, guarded: Door) -> None:
     for one in (door, guarded):
         _, said = one.json("GET", "/openapi.json")

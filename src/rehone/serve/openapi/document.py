@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rehone import __version__
+from rehone.records import short_id
 from rehone.serve.openapi.schemas import REQUEST_ID_PATTERN, Schema, Served, example_infer, example_row, schemas
 
 REASONS: Final[Mapping[int, str]] = {
@@ -166,7 +167,7 @@ def _guarded(name: str, summary: str, responses: Mapping[int, Schema]) -> Schema
 
 
 def _versions(served: Served) -> list[str]:
-    return [served.version, served.version[:12]] if served.version else []
+    return [served.version, short_id(served.version)] if served.version else []
 
 
 def _of_path(name: str, known: list[str]) -> Schema:

@@ -164,10 +164,15 @@ _ANSWERS: Final[dict[str, Schema]] = {
             "model_loaded": {"type": "boolean"},
             "version": _TEXT_OR_NULL,
             "generation": {"type": ["integer", "null"]},
+            "manifest_sha256": {**_TEXT_OR_NULL, "description": "the version once more, as other tools look for it"},
             "refused": {"type": ["object", "null"], "description": "a deployment that was not taken over, and why"},
             "trouble": {"type": ["string", "null"], "description": "why the deployment log cannot be followed"},
             "pinned": {"type": ["string", "null"], "description": "the version that an operator holds it at"},
             "pid": {"type": "integer"},
+            "prediction_log": {
+                "type": ["object", "null"],
+                "description": "rows written, dropped and waiting, and why it cannot write; null without a log",
+            },
         }
     ),
     "Held": _object(
