@@ -19,9 +19,6 @@ from rehone.errors import RehoneError
 
 Format = Literal["json", "text"]
 
-FORMATS: Final = ("json", "text")
-LEVELS: Final = ("debug", "info", "warning", "error")
-
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SERVERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
