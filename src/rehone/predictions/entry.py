@@ -36,8 +36,8 @@ class Entry:
     """One answered request.
 
     `rows` holds the raw values as they were sent (float, int, bool, str or None), in the order of
-    `names`; `ids` and `scores` have one item per row; `at_ns` is unix time in nanoseconds, and
-    `seconds` how long the request took.
+    `names`; `ids` and `scores` have one item per row; `at_ns` is unix time in nanoseconds,
+    `seconds` how long the request took, and `size` how many bytes it had.
     """
 
     at_ns: int
@@ -50,6 +50,7 @@ class Entry:
     scores: NDArray[np.float64]
     threshold: float
     seconds: float
+    size: int = 0
 
 
 def drawn(row_id: str, share: float) -> bool:

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 CHUNK_ROWS: Final = 20_000
 """So many rows, or one request, are turned into columns at a time."""
 
+MOST_BYTES: Final = 256 * 2**20
+"""Bytes of requests that may wait, however few rows they have: one row may bring megabytes of text."""
+
 LOOK_SECONDS: Final = 0.2
 """How often the writer looks whether it is time to flush, or to stop."""
 
@@ -39,14 +42,14 @@ SWEEP_SECONDS: Final = 3600.0
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _DAY_NS: Final = 86_400 * 10**9
 
-_Group: TypeAlias = tuple[Path, pl.DataFrame, int]
-"""Folder, rows to write, and how many rows were added for them, of which some may not have been drawn."""
+_Group: TypeAlias = tuple[Path, pl.DataFrame, int, int]
+"""Folder, rows to write, and how many rows and bytes were added for them; some rows may not have been drawn."""
 
 
 class Writer:
     """The log of one service process.
 
-    Rows wait in memory, at most `policy.max_waiting_rows`, until the thread that runs `follow`
+    Rows wait in memory, at most `policy.max_waiting_rows` of at most `MOST_BYTES`, until the thread that runs `follow`
     writes them; what comes beyond is dropped and counted. A disk that fails loses nothing until
     then: rows stay, `trouble` says why, and they are written when the disk is well again.
 
@@ -77,6 +80,7 @@ class Writer:
         self._most = policy.max_waiting_rows
         self._added = self._refused = 0  # changed by the adding thread alone
         self._settled = self._unreadable = 0  # changed by the writing thread alone
+        self._added_bytes = self._settled_bytes = 0  # as the rows
         self._groups: deque[_Group] = deque()
         self._next: dict[Path, int] = {}
         self._made = False
@@ -98,10 +102,12 @@ class Writer:
     def add(self, entry: Entry) -> None:
         """Take the rows of one request, or drop all of them if too many would wait."""
         rows = len(entry.ids)
-        if self._added - self._settled + rows > self._most:
+        waiting = self._added_bytes - self._settled_bytes
+        if self._added - self._settled + rows > self._most or (waiting and waiting + entry.size > MOST_BYTES):
             self._refused += rows
         else:
             self._added += rows
+            self._added_bytes += entry.size
             self._queue.append(entry)
 
     def follow(self, stop: threading.Event) -> None:
@@ -119,17 +125,18 @@ class Writer:
     def _look(self, seconds: float) -> None:
         self._until_flush -= seconds
         self._until_sweep -= seconds
-        if self._until_flush <= 0 or (self.trouble is None and self.waiting >= self._plenty):
+        if self._until_flush <= 0 or (self.trouble is None and self._has_plenty):
             self._flush()
-        if self._made and self._until_sweep <= 0:
+        if self._until_sweep <= 0 and self.folder.is_dir():
             self._until_sweep = SWEEP_SECONDS
             self._chores = self._upkeep.sweep()
         self._keep_up("sweep", lambda: next(self._chores, None))
 
     @property
-    def _plenty(self) -> int:
-        """Rows that are written before it is time."""
-        return min(CHUNK_ROWS, max(1, self._most // 2))
+    def _has_plenty(self) -> bool:
+        """Whether so much waits that it is written before it is time."""
+        rows = min(CHUNK_ROWS, max(1, self._most // 2))
+        return self.waiting >= rows or self._added_bytes - self._settled_bytes >= MOST_BYTES // 8
 
     def _flush(self) -> None:
         """Write what waits at this moment; after a failure the next attempt comes later and later."""
@@ -170,10 +177,10 @@ class Writer:
     def _frames(self, day: int, entries: Sequence[Entry]) -> list[_Group]:
         """Return the rows of entries as one frame; if that fails, each alone, without those that fail."""
         features = logged_features(entries[0].contract, self._policy.columns)
-        rows = sum(len(entry.ids) for entry in entries)
+        rows, size = sum(len(entry.ids) for entry in entries), sum(entry.size for entry in entries)
         try:
             folder = folder_of(self.folder, day, entries[0].version)
-            return [(folder, frame_of(entries, features, self._policy.share), rows)]
+            return [(folder, frame_of(entries, features, self._policy.share), rows, size)]
         except Exception as error:
             if len(entries) > 1:
                 return [group for entry in entries for group in self._frames(day, [entry])]
@@ -181,9 +188,10 @@ class Writer:
             log.exception("prediction cannot be written", extra={"rows": rows, "because": str(error)})
             self._unreadable += rows
             self._settled += rows
+            self._settled_bytes += size
             return []
 
-    def _write(self, folder: Path, frame: pl.DataFrame, rows: int) -> None:
+    def _write(self, folder: Path, frame: pl.DataFrame, rows: int, size: int) -> None:
         """Write the first frame that waits as the next segment of its folder.
 
         A failure after the file got its name repeats the same rows under the same name.
@@ -196,6 +204,7 @@ class Writer:
             self._next[folder] = segment + 1
         self._groups.popleft()
         self._settled += rows
+        self._settled_bytes += size
         self.written += frame.height
         if frame.height and self._next[folder] % FAN == 0:
             self._keep_up("merge", lambda: self._upkeep.tier(folder))

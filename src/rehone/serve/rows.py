@@ -26,6 +26,7 @@ Row = tuple[Any, ...]
 
 _ABSENT: Final = object()
 _ANY: Final = msgspec.json.Decoder()
+_PEEK: Final = msgspec.json.Decoder(msgspec.defstruct("Peek", [("rows", Any, msgspec.UNSET)]))
 _WRAPPED: Final = re.compile(rb'\s*\{\s*"rows"\s*:')
 _AS_THEY_ARE: Final[Mapping[FeatureKind, frozenset[type]]] = {
     FeatureKind.BOOLEAN: frozenset({bool, type(None)}),
@@ -46,13 +47,15 @@ class Asked:
 
     `rows` hold the values of `names`: the contract's features first (float, bool or text, None
     where missing), then what else was asked to be kept, `msgspec.UNSET` where it was not sent.
-    `ids` are the rows' own, when every row has one. `listed` says that a list was sent.
+    `ids` are the rows' own, when every row has one. `listed` says that a list was sent, `size` is
+    that of the body in bytes.
     """
 
     names: tuple[str, ...]
     rows: Sequence[Row]
     ids: tuple[str, ...] | None = None
     listed: bool = True
+    size: int = 0
 
 
 class Reader:
@@ -102,7 +105,7 @@ class Reader:
                 if any(isinstance(value, _Wrong) for value in values):
                     return self._explained(body, max_rows)
                 rows = [(*row[:column], v, *row[column + 1 :]) for row, v in zip(rows, values, strict=True)]
-        return self._asked(rows, listed=listed)
+        return self._asked(rows, listed=listed, size=len(body))
 
     def of_columns(self, columns: Mapping[str, Sequence[Any]], max_rows: int) -> Asked | Refusal:
         """Return the rows of columns by name, of equal length; each cell is checked as in JSON."""
@@ -130,6 +133,8 @@ class Reader:
             return wrapped.rows, True
         if body.lstrip()[:1] == b"[":
             return self._many.decode(body), True
+        if not self._unwrapped and (b'"rows"' in body or b"\\u" in body) and _has_rows(body):
+            raise ValueError("rows stand beside other keys")  # which of them is meant may not depend on their order
         return (self._one.decode(body),), False
 
     def _fits(self, columns: Mapping[str, Sequence[Any]]) -> bool:
@@ -141,13 +146,13 @@ class Reader:
             for feature in self.contract.features
         )
 
-    def _asked(self, rows: list[Row], *, listed: bool) -> Asked:
+    def _asked(self, rows: list[Row], *, listed: bool, size: int = 0) -> Asked:
         if self._id is None:
-            return Asked(self.names, rows, None, listed)
+            return Asked(self.names, rows, None, listed, size)
         ids = tuple(row[-1] for row in rows)
         known = all(value is not None and value is not msgspec.UNSET for value in ids)
         texts = tuple(str(value) for value in ids) if known and ids else None
-        return Asked(self.names, [row[:-1] for row in rows], texts, listed)
+        return Asked(self.names, [row[:-1] for row in rows], texts, listed, size)
 
     # what is wrong, cell by cell
 
@@ -166,9 +171,9 @@ class Reader:
         if len(rows) > max_rows:
             return _too_many(len(rows), max_rows)
         wrapped = isinstance(value, dict) and "rows" in value and not self._unwrapped
-        return self._cell_by_cell(rows, listed=wrapped or isinstance(value, list))
+        return self._cell_by_cell(rows, listed=wrapped or isinstance(value, list), size=len(body))
 
-    def _cell_by_cell(self, rows: list[Any], *, listed: bool) -> Asked | Refusal:
+    def _cell_by_cell(self, rows: list[Any], *, listed: bool, size: int = 0) -> Asked | Refusal:
         wrong = Problems()
         names = self.contract.names
         for number, row in enumerate(rows):
@@ -182,14 +187,16 @@ class Reader:
         self._note_unknown(numbered, wrong)
         if wrong.count:
             return wrong.refusal()
-        return self._asked(list(zip(*columns, strict=True)), listed=listed)
+        return self._asked(list(zip(*columns, strict=True)), listed=listed, size=size)
 
     def _note_unknown(self, rows: Sequence[tuple[int, dict[str, Any]]], wrong: Problems) -> None:
         if not self._refuses:
             return
         known = {*self.names, self._id}
         for number, row in rows:
-            for name in row.keys() - known:
+            for name in row:
+                if name in known:
+                    continue
                 wrong.add(number, name, "is not read by the model: leave it out, or set serve.extra_columns to ignore")
 
 
@@ -221,6 +228,11 @@ def _struct(contract: Contract, names: Sequence[str], id_column: str | None, ref
         fields.append(("id_", str | int | None | msgspec.UnsetType, msgspec.UNSET))
         rename["id_"] = id_column
     return msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=refuses, gc=False)
+
+
+def _has_rows(body: bytes) -> bool:
+    found: Any = _PEEK.decode(body)
+    return found.rows is not msgspec.UNSET
 
 
 def _is_text(feature: Feature) -> bool:

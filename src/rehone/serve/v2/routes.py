@@ -133,7 +133,7 @@ class _Door:
             if isinstance(infer, Refusal):
                 return infer
             asked = reader.of_columns(infer.columns, policy.max_rows)
-            return asked if isinstance(asked, Refusal) else (infer, asked)
+            return asked if isinstance(asked, Refusal) else (infer, replace(asked, size=len(body)))
 
         if len(body) <= LARGE_BODY:
             return parsed()
