@@ -11,6 +11,7 @@ from typing import Any
 
 from rehone.serve.follower import Serving
 from rehone.serve.http import (
+    CONNECTION,
     Answer,
     ClientGone,
     Receive,
@@ -45,7 +46,8 @@ class App:
         began = time.perf_counter()
         method, path = scope["method"], scope["path"]
         name, route, params = self._found(path)
-        request = Request(method, path, receive, scope["headers"], scope.get("query_string", b""), params, began)
+        query, line = scope.get("query_string", b""), scope.get(CONNECTION)
+        request = Request(method, path, receive, scope["headers"], query, params, began, line)
         try:
             answer = await self._answer(route, request)
         except ClientGone:

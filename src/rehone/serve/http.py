@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,9 @@ JSON: Final[Headers] = ((b"content-type", b"application/json"),)
 DRAINED_BODIES: Final = 8
 """A body beyond the limit is read on for this many limits, so that the client gets to read why."""
 
+CONNECTION: Final = "rehone.connection"
+"""Key of the ASGI scope under which the connection stands, where it can tell that its client has gone."""
+
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -34,6 +37,12 @@ class Answer:
     last: bool = False
 
 
+class Line(Protocol):
+    """A connection that ends what is waited for when its client has gone, with `ClientGone`."""
+
+    waits: asyncio.Future[Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a handler may look at: method, path, headers, query, and the body still to be read."""
@@ -45,6 +54,7 @@ class Request:
     query: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    line: Line | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this name (lower case), if it was sent."""

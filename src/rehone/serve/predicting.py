@@ -22,7 +22,7 @@ from rehone.config import Serve
 from rehone.predictions import Entry, Writer
 from rehone.serve.batching import Batch, Batcher, Full, Waiting
 from rehone.serve.follower import Loaded, Serving
-from rehone.serve.http import Answer, Handler, Request, encode, read, refused
+from rehone.serve.http import Answer, ClientGone, Handler, Request, encode, read, refused
 from rehone.serve.meters import Meters
 from rehone.serve.problems import Refusal
 from rehone.serve.rows import Asked, Reader
@@ -73,7 +73,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self._new_id = _counted_ids()
-        self.batcher = Batcher(self.workers, self.policy.max_waiting_rows, self._told)
+        self.batcher = Batcher(self.policy.max_waiting_rows, self._told)
 
     def reader(self, serving: Serving, loaded: Loaded) -> Reader:
         """Return the reader of rows for what is served, compiled once for each change."""
@@ -110,11 +110,15 @@ class Service:
         """
         at = self.clock()
         done: asyncio.Future[NDArray[np.float64]] = asyncio.get_running_loop().create_future()
+        if request.line is not None:
+            request.line.waits = done
         waiting = Waiting(serving, loaded, self.reader(serving, loaded), asked, request_id, done)
         try:
             scores = await self.batcher.score(waiting)
         except Full as full:
-            return Refusal(status=503, error=f"{full}: send fewer requests at a time, or start more workers")
+            return Refusal(status=503, error=str(full))
+        except ClientGone:
+            raise
         except Exception as error_:  # whatever a model raises is the service's fault, and told as such
             log.exception("prediction failed", extra={"version": loaded.version, "request_id": request_id})
             said = f"version {loaded.version} failed on these rows ({type(error_).__name__}): roll it back"
@@ -139,6 +143,7 @@ class Service:
             scores=scores,
             threshold=predictor.threshold,
             seconds=seconds,
+            size=asked.size,
         )
 
     def _told(self, batch: Batch) -> None:
