@@ -15,6 +15,7 @@ from rehone import __version__
 from rehone.cli import endings
 from rehone.cli.endings import Session
 from rehone.cli.keys import keys
+from rehone.cli.options import project_option
 
 if TYPE_CHECKING:
     from rehone.records import Check
@@ -30,17 +31,6 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
             f"{value!r} is not a date: write 2026-08-31, or 2026-08-31T14:00+02:00 for a moment"
         ) from None
     return value
-
-
-def _project(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--project",
-        "-p",
-        metavar="DIR",
-        default=".",
-        show_default=True,
-        help="Folder of the project, or the path of its rehone.toml.",
-    )(command)
 
 
 def _json(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +84,7 @@ def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @_as_of
 @click.option("--force", is_flag=True, help="Train even without a reason; data and gate are judged as always.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the last sentence.")
@@ -120,7 +110,7 @@ def run(project: str, as_of: str | None, force: bool, quiet: bool, as_json: bool
 
 
 @app.command()
-@_project
+@project_option
 @_as_of
 @_json
 def check(project: str, as_of: str | None, as_json: bool) -> int:
@@ -140,7 +130,7 @@ def check(project: str, as_of: str | None, as_json: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @_json
 def status(project: str, as_json: bool) -> int:
     """Say what is live, since when and by whom, who serves it, and what to do next."""
@@ -153,7 +143,7 @@ def status(project: str, as_json: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N runs. Default: all.")
 @_json
 def history(project: str, limit: int | None, as_json: bool) -> int:
@@ -176,7 +166,7 @@ def history(project: str, limit: int | None, as_json: bool) -> int:
 
 @app.command()
 @click.argument("ref", metavar="RUN|VERSION")
-@_project
+@project_option
 @_json
 def show(ref: str, project: str, as_json: bool) -> int:
     """Tell the whole story of a run, or the facts of a version.
@@ -199,7 +189,7 @@ def show(ref: str, project: str, as_json: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @click.option(
     "--to",
     metavar="VERSION",
@@ -218,7 +208,7 @@ def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @click.option("--dry-run", is_flag=True, help="Only look; heal nothing.")
 @_json
 def doctor(project: str, dry_run: bool, as_json: bool) -> int:
@@ -236,7 +226,7 @@ def doctor(project: str, dry_run: bool, as_json: bool) -> int:
 
 
 @app.command()
-@_project
+@project_option
 @click.option("--host", metavar="ADDRESS", help="Address to listen on. Default: serve.host of rehone.toml.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: serve.port."

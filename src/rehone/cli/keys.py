@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from rehone.cli.options import project_option
 
 if TYPE_CHECKING:
     from rehone.config import Config, Deploy
@@ -16,17 +18,6 @@ if TYPE_CHECKING:
     from rehone.store import Store
 
 DEFAULT_FILE = "signing.pem"
-
-
-def _project(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--project",
-        "-p",
-        metavar="DIR",
-        default=".",
-        show_default=True,
-        help="Folder of the project, or the path of its rehone.toml.",
-    )(command)
 
 
 @click.group()
@@ -40,7 +31,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@_project
+@project_option
 def new(file: Path | None, project: str) -> int:
     """Make an Ed25519 key: FILE for the pipeline alone, FILE.pub for everyone who loads.
 
@@ -57,7 +48,7 @@ def new(file: Path | None, project: str) -> int:
 
 @keys.command()
 @click.argument("versions", metavar="VERSION...", nargs=-1, required=True)
-@_project
+@project_option
 def sign(versions: tuple[str, ...], project: str) -> int:
     """Sign versions that exist with deploy.signing_key; a service that refused one takes it over then.
 
@@ -69,7 +60,7 @@ def sign(versions: tuple[str, ...], project: str) -> int:
 
 
 @keys.command()
-@_project
+@project_option
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, and nothing else.")
 def check(project: str, as_json: bool) -> int:
     """List the versions with the keys that signed them. Changes nothing.

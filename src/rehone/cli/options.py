@@ -1,0 +1,20 @@
+"""Share the options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--project`, which every command on a project has."""
+    return click.option(
+        "--project",
+        "-p",
+        metavar="DIR",
+        default=".",
+        show_default=True,
+        help="Folder of the project, or the path of its rehone.toml.",
+    )(command)
