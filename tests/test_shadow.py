@@ -364,6 +364,20 @@ def test_a_server_drops_what_is_staged_at_its_deadline_by_itself(store: Store) -
     assert store.staged() == staged
 
 
+def test_a_machine_without_a_thread_to_give_is_asked_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower, _, challenger = following(store)
+    store.stage(order_of(challenger.id))
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", none_left)
+        follower.step()
+    assert follower.now.shadow is None
+    assert stepped(follower, lambda serving: serving.shadow).shadow is not None
+
+
 def test_a_challenger_that_cannot_be_loaded_is_reported_and_the_champion_serves(store: Store) -> None:
     follower, champion, _ = following(store)
     store.stage(order_of(published(store, 5, spoilt=True).id))

@@ -283,15 +283,24 @@ class _Understudy:
         self._done = done
         self._wanted: StagedShadow | None = None
         self._ready: Staged | None = None
+        self._turn = threading.Lock()
 
     def of(self, order: StagedShadow | None) -> Staged | None:
         """Return what was loaded for an order, beginning to load when it is new."""
-        if order != self._wanted:
+        with self._turn:
+            if order == self._wanted:
+                return self._ready
             self._wanted, self._ready = order, None
-            if order is not None:
-                threading.Thread(target=self._prepare, args=(order,), name="understudy", daemon=True).start()
-        ready = self._ready
-        return ready if ready is not None and ready.order == order else None
+        if order is not None:
+            self._begin(order)
+        return None
+
+    def _begin(self, order: StagedShadow) -> None:
+        try:
+            threading.Thread(target=self._prepare, args=(order,), name="understudy", daemon=True).start()
+        except RuntimeError:  # no thread just now: the next look begins again
+            self._wanted = None
+            raise
 
     def _prepare(self, order: StagedShadow) -> None:
         try:
@@ -299,9 +308,11 @@ class _Understudy:
         except Exception as error:  # whatever is wrong with a challenger, the champion serves; logged and reported
             log.warning("challenger not loaded", exc_info=True, extra={"version": order.version})
             staged = Staged(order, because=_said(error))
-        if self._wanted == order:
+        with self._turn:
+            if self._wanted != order:
+                return
             self._ready = staged
-            self._done()
+        self._done()
 
 
 @dataclass(slots=True)
