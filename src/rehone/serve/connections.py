@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -18,6 +19,9 @@ MOST_HEADERS: Final = 200
 
 MOST_HEADER_BYTES: Final = 65_536
 """Bytes of one request that are not its body, beyond the packet in which it began."""
+
+SPARE: Final = 2
+"""So many times the connections that are answered may be there to be told that they are too many."""
 
 FRAME_BYTES: Final = 16
 """Bytes that a byte of a chunked body may bring along: as much as the smallest chunks have."""
@@ -51,6 +55,11 @@ class Connection(HttpToolsProtocol):
                 "431 Request Header Fields Too Large", f"the headers have more than {MOST_HEADER_BYTES:,} bytes"
             )
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > SPARE * (self.limit_concurrency or math.inf):
+            transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.waits is not None and not self.waits.done():
@@ -71,6 +80,10 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._besides = max(self._besides - FRAME_BYTES * len(body), 0)
         super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        self.waits = None
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  said in other words
         if len(self.headers or ()) > MOST_HEADERS:
