@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from scipy.stats import ks_2samp
 
-from rehone import drift, profile
+from rehone import codec, drift, profile
 from rehone.config import Trigger
 from rehone.records import (
     CheckStatus,
@@ -427,3 +427,10 @@ def test_a_quiet_year_of_daily_checks_has_at_most_eight_alarm_days(rows: int) ->
 
 def _scores(cuts: tuple[float, ...], values: np.ndarray) -> ScoreProfile:
     return ScoreProfile(edges=cuts, counts=binned(cuts, values).counts)
+
+
+def test_a_long_tail_of_categories_is_told_in_numbers_that_a_record_can_hold() -> None:
+    draw = np.random.default_rng(0)
+    tail = [f"c{i}" for i in draw.zipf(1.5, 5000).clip(1, 400)]
+    found = compared(tail, tail[::2], FeatureKind.CATEGORICAL)
+    assert codec.decode(codec.encode(found), FeatureDrift, source="itself") == found

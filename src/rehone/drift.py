@@ -216,8 +216,8 @@ def _categories(like: FeatureProfile, bins: _Bins) -> _Bins:
     rare, outside = len(like.counts), len(like.counts) + 3
     whole = like.pooled + like.unseen
     expected = like.expected_unseen / whole if whole else 0.0
-    both = bins.then[rare] + bins.then[outside]
-    later = bins.now[rare] + bins.now[outside]
+    both = float(bins.then[rare] + bins.then[outside])
+    later = float(bins.now[rare] + bins.now[outside])
     if not expected or not both:
         return bins
     then = bins.then.copy()
