@@ -17,7 +17,7 @@ from rehone.artifact import Predictor
 from rehone.cli import main
 from rehone.config import Deploy
 from rehone.deploy import heal
-from rehone.records import CheckStatus, DeploymentAction, DeploymentState, Profile, RunRecord, RunStatus
+from rehone.records import Check, CheckStatus, DeploymentAction, DeploymentState, Profile, RunRecord, RunStatus
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -180,3 +180,12 @@ def test_the_next_run_compares_with_it(old: Path, expected: dict[str, Any]) -> N
     assert record.verdict.champion.roc_auc > 0.8
     assert len(RunLog(old / "runs").lines()) == 2
     assert [check.status for check in RunLog(old / "runs").verify()] == [CheckStatus.OK]
+
+
+def test_a_number_of_numpy_does_not_cost_a_record() -> None:
+    found = Check(name="psi", status=CheckStatus.OK, value=np.float64(0.5), n=np.int64(3))  # type: ignore[arg-type]
+    assert codec.decode(codec.encode(found), Check, source="itself") == Check(
+        name="psi", status=CheckStatus.OK, value=0.5, n=3
+    )
+    with pytest.raises(NotImplementedError, match="ndarray cannot be written into a record"):
+        codec.encode(np.zeros(2))

@@ -12,8 +12,18 @@ T = TypeVar("T")
 
 
 def encode(record: object) -> bytes:
-    """Return a record as indented JSON with a stable order of keys and a final newline."""
-    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=2) + b"\n"
+    """Return a record as indented JSON with a stable order of keys and a final newline.
+
+    A number that NumPy computed is written as the number it is.
+    """
+    return msgspec.json.format(msgspec.json.encode(record, order="deterministic", enc_hook=_number), indent=2) + b"\n"
+
+
+def _number(value: Any) -> Any:
+    """Take a NumPy scalar for its number: one that slipped into a record must not cost the record."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} cannot be written into a record")
 
 
 def decode(data: bytes, kind: type[T], *, source: str) -> T:
@@ -30,7 +40,7 @@ def decode(data: bytes, kind: type[T], *, source: str) -> T:
 
 def plain(record: object) -> Any:
     """Return a record as plain dicts, lists, strings and numbers."""
-    return msgspec.to_builtins(record)
+    return msgspec.to_builtins(record, enc_hook=_number)
 
 
 def schema(kind: type) -> dict[str, Any]:
