@@ -511,6 +511,22 @@ def test_what_no_estimator_should_do_is_an_answer_and_not_the_end(store: Store) 
             assert victim.answers()
 
 
+def test_who_waits_when_the_time_to_drain_is_over_is_told_so(store: Store) -> None:
+    deployed(store, stubborn(store, 1).id)
+    with serving(store.root.parent, serve={"drain_seconds": 1}) as victim:
+        lines = left(victim, 3, ordered(HANG))
+        wait_for(lambda: waiting(victim), lambda rows: rows == 3)
+        victim.process.send_signal(signal.SIGTERM)
+        for line in lines:
+            answer = rest_of(line)
+            line.close()
+            assert status(answer) == 503
+            said = json.loads(answer.split(b"\r\n\r\n")[1])
+            assert said == {"error": "the service ended before this was answered: ask again"}
+        assert victim.process.wait(20) == 0
+        assert "Traceback" not in victim.log.read_text()
+
+
 class Foreign(GaussianNB):  # type: ignore[misc]
     """Notes the threads that it is asked in, and waits where it is told to."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -52,6 +53,8 @@ class App:
             answer = await self._answer(route, request)
         except ClientGone:
             return
+        except asyncio.CancelledError:  # the time to drain is over: who still waits is told, and the process ends
+            answer = error(503, "the service ended before this was answered: ask again")
         except Exception:  # a fault in one request must not end the service; it is logged whole
             given = request.header(b"x-request-id")
             log.exception("request failed", extra={"path": path, "request_id": given and given.decode("latin-1")})
