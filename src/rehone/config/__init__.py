@@ -10,14 +10,12 @@ from rehone.config.sections import (
     Data,
     Deploy,
     Gate,
-    Predictions,
     Project,
-    Serve,
-    Shadow,
     Train,
     Trigger,
     section_model,
 )
+from rehone.config.service import Predictions, Serve, Shadow
 
 __all__ = [
     "ACCEPT_SELECTION",

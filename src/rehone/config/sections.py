@@ -6,37 +6,19 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rehone.config.base import Positive, Section, Share
+from rehone.config.service import Predictions, Serve, Shadow
+
 CONFIG_NAME = "rehone.toml"
-OFF = "off"
 ACCEPT_SELECTION = "label is not null, and I accept that this selects on the outcome"
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 
-
-def _may_be_off(section: type[BaseModel], key: str) -> bool:
-    field = section.model_fields[key]
-    return field.default is not None and type(None) in get_args(field.annotation)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _switched_off(cls, value: Any) -> Any:
-        """Take "off" for `None`, which TOML cannot write, where a key may be without a value."""
-        if not isinstance(value, dict):
-            return value
-        return {k: None if v == OFF and k in cls.model_fields and _may_be_off(cls, k) else v for k, v in value.items()}
-
-
-class Project(_Section):
+class Project(Section):
     """Who this model is, and where what Rehone writes is kept."""
 
     name: str = Field(
@@ -48,7 +30,7 @@ class Project(_Section):
     cache: str = Field(".rehone-cache", description="folder of per-file counts; may be deleted at any time")
 
 
-class Data(_Section):
+class Data(Section):
     """Where rows come from, what they mean and what makes a window fit to learn from."""
 
     source: str = Field(
@@ -150,7 +132,7 @@ class Data(_Section):
         return self
 
 
-class Trigger(_Section):
+class Trigger(Section):
     """When to train a challenger: drift first, performance second, age last."""
 
     window_days: float = Field(
@@ -213,7 +195,7 @@ BUILT_IN = ("hist_gradient_boosting", "lightgbm", "gradient_boosting", "random_f
 WindowPolicy = Literal["trailing", "all", "decay"]
 
 
-class Candidate(_Section):
+class Candidate(Section):
     """One estimator that competes; in the file, its name alone or a table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -249,7 +231,7 @@ class Candidate(_Section):
         return self.name or self.estimator.rsplit(".", 1)[-1]
 
 
-class Train(_Section):
+class Train(Section):
     """How challengers are made and how the best of them is chosen."""
 
     candidates: tuple[Candidate, ...] = Field(
@@ -289,7 +271,7 @@ class Train(_Section):
         return value
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a challenger must show on rows that neither model has seen."""
 
     min_roc_auc: Share = Field(0.80, description="ROC-AUC that a challenger must reach")
@@ -313,7 +295,7 @@ class Gate(_Section):
     min_positives: int = Field(10, ge=1, description="fewest positives, and fewest negatives, among legal holdout rows")
 
 
-class Deploy(_Section):
+class Deploy(Section):
     """How a version goes live and how it proves that it did."""
 
     service: Literal["auto", "required", "none"] = Field(
@@ -353,108 +335,7 @@ class Deploy(_Section):
     )
 
 
-class Serve(_Section):
-    """The model service."""
-
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    workers: int = Field(1, ge=1, le=256, description="processes that share the port; each is a replica of its own")
-    poll_seconds: float = Field(0.25, gt=0, description="how often the deployment log is looked at")
-    heartbeat_seconds: float = Field(1, gt=0, description="how often a replica reports what it serves")
-    max_rows: int = Field(10_000, ge=1, description="most rows of one request")
-    max_body_bytes: int = Field(10_000_000, ge=1000, description="largest request body")
-    max_waiting_rows: int = Field(
-        100_000, ge=1, description="rows that may wait for the model; above it requests are answered with 503"
-    )
-    max_connections: int = Field(
-        1000, ge=1, description="connections at a time; above it requests are answered with 503"
-    )
-    extra_columns: Literal["ignore", "refuse"] = Field(
-        "ignore", description="what is done with columns that the model does not read"
-    )
-    header_seconds: float = Field(10, gt=0, description="time in which the headers of a request must have arrived")
-    body_seconds: float = Field(30, gt=0, description="time in which the body of a request must have arrived")
-    idle_seconds: int = Field(75, ge=1, description="time after which a connection without a request is closed")
-    drain_seconds: int = Field(
-        10, ge=0, description="longest that a service that was asked to end answers what is under way"
-    )
-    token_file: str | None = Field(
-        None,
-        description="file of the token that operators send to reload or pin a version; left out: there are no such endpoints",
-    )
-
-
-class Predictions(_Section):
-    """The log of what was served, and how it becomes evidence."""
-
-    log: bool = Field(False, description="write every prediction, with its features, to the folder")
-    folder: str = Field("predictions", description="folder of the prediction log, a subfolder for each day and version")
-    columns: tuple[str, ...] | None = Field(
-        None, description="features that may be written; left out: all that the model reads"
-    )
-    share: float = Field(
-        1,
-        gt=0,
-        le=1,
-        description="share of predictions that is written, drawn by id, so that every replica draws the same",
-    )
-    keep_days: int | None = Field(90, ge=1, description='days after which predictions are deleted; "off" for never')
-    flush_seconds: float = Field(
-        5, gt=0, description="how often predictions are written; a killed service loses at most these"
-    )
-    max_waiting_rows: int = Field(
-        100_000, ge=1, description="predictions that wait to be written; above it they are dropped and counted"
-    )
-    evidence: Literal["data", "served"] = Field(
-        "data",
-        description='where drift, scores, recall and cost come from: "data" scores data.source again, "served" reads this log',
-    )
-    train_on: Literal["data", "served"] = Field(
-        "data",
-        description='where training rows come from: "data" is data.source, "served" joins this log with the labels',
-    )
-    labels: str | None = Field(
-        None,
-        description="folder or glob of files with data.id_column and data.label, that join the log by id; left out: data.source",
-    )
-    unlabelled: Literal["unknown", "negative"] = Field(
-        "unknown",
-        description='what a prediction without a label is once its label is due: "negative" where only positives are ever reported',
-    )
-    min_label_coverage: Share = Field(
-        0.9,
-        description="share of predictions with a label, among those whose label is due, below which recall is not known",
-    )
-    max_skew_share: Share | None = Field(
-        0.01,
-        description='share of ids whose logged feature differs from data.source above which it is a data incident; "off" for never',
-    )
-
-
-class Shadow(_Section):
-    """A staged challenger is scored beside the champion, on what is really asked, before it is promoted."""
-
-    seconds: float | None = Field(
-        None, gt=0, description="how long a challenger is scored beside the champion; left out: it is not"
-    )
-    share: float = Field(1, gt=0, le=1, description="share of requests that the challenger scores too")
-    min_rows: int = Field(1000, ge=1, description="fewest rows scored by both for a judgement; fewer are inconclusive")
-    max_error_share: Share = Field(0.001, description="share of rows that the challenger may fail on")
-    max_latency_ratio: Positive = Field(
-        2,
-        description="time of the challenger for a row, as a multiple of the champion's; below 0.1 ms more it only warns",
-    )
-    max_changed_share: Share | None = Field(
-        0.2, description='share of decisions that may differ from the champion\'s; "off" for any'
-    )
-    max_score_ks: Share | None = Field(
-        0.2,
-        description='Kolmogorov-Smirnov distance of the challenger\'s scores from those it had in training; "off" for any',
-    )
-    level: float = Field(0.95, gt=0.5, lt=1, description="one-sided level of each comparison")
-
-
-class Config(_Section):
+class Config(Section):
     """A whole project. `root` is the folder that relative paths are counted from."""
 
     project: Project = Field(default_factory=Project)
