@@ -61,6 +61,24 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_project(live: Project) -> Non
     assert {check.status.value for check in api.doctor(live.root)} == {"ok"}
 
 
+def test_a_store_that_is_gone_is_not_one_that_never_was(live: Project) -> None:
+    """The run records know of a deployment: status, doctor and load say that the store is missing."""
+    (live.root / "store").rename(live.root / "away")
+    seen = api.status(live.root)
+    assert [(check.name, check.status.value) for check in seen.problems] == [("store", "act")]
+    assert "mount or restore the store" in seen.problems[0].remedy
+    assert seen.problems[0] in api.doctor(live.root)
+    with pytest.raises(NotFound, match="mount or restore the store"):
+        load(live.root)
+    assert not (live.root / "store").exists()
+
+
+def test_a_project_without_a_store_or_a_deployment_has_no_problem(project: Project) -> None:
+    """Nothing was ever deployed, so nothing is lost."""
+    assert api.status(project.root).problems == ()
+    assert {check.status.value for check in api.doctor(project.root)} == {"ok"}
+
+
 def test_rollback_needs_no_training_code(live: Project) -> None:
     """With scikit-learn, LightGBM, SciPy and Polars out of reach, nothing is served as was asked."""
     code = (

@@ -693,6 +693,14 @@ def test_status_ends_with_the_one_thing_to_do_next(facts: dict[str, object], ste
     assert next_step(_status(**facts), "x") == step
 
 
+def test_status_of_a_lost_store_does_not_advise_a_first_version() -> None:
+    lost = Check(name="store", status=CheckStatus.ACT, detail="there is no deployment log", remedy="restore the store")
+    lines = _plain(status_lines(_status(deployment=None, version=None, problems=(lost,)), ".", width=80, now=JUNE))
+    assert "  live        not known: the store is not there" in lines
+    assert lines[-1] == "  next        put the store back, then `rehone doctor`"
+    assert not any("never deployed" in line for line in lines)
+
+
 def test_history_is_a_table_of_runs_oldest_first() -> None:
     skipped = _record(
         run_id="20260531T020000000000Z-000000",

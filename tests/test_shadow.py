@@ -553,6 +553,23 @@ def test_a_heart_outlives_a_fault_in_what_it_reports(store: Store, caplog: pytes
     assert [record.getMessage() for record in caplog.records] == ["heartbeat not written"]
 
 
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [
+        (Serving(generation=1), "was there before and is gone: mount it or put it back"),
+        (Serving(), "run `rehone run` to make one"),
+    ],
+)
+def test_a_heart_without_its_store_advises_a_new_one_only_where_there_was_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, serving: Serving, said: str
+) -> None:
+    wake = threading.Event()
+    heart = Heart(ME, tmp_path / "store", lambda: serving, wake=wake, clock=now, seconds=0.01)
+    with thread_of(heart.beat_until, wake.set):
+        until(lambda: caplog.records)
+    assert said in caplog.records[0].because  # type: ignore[attr-defined]  # the fields of an event
+
+
 def test_a_heart_stops_while_the_server_hangs_and_goes_on_after(store: Store) -> None:
     alive = [True]
     wake = threading.Event()

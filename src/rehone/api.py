@@ -28,7 +28,17 @@ from zoneinfo import ZoneInfo
 from rehone import deploy, signing
 from rehone.config import CONFIG_NAME, Config, load_config
 from rehone.errors import NotFound, RehoneError
-from rehone.records import Check, CheckStatus, Deployment, Event, ModelVersion, Preview, ProjectStatus, RunRecord
+from rehone.records import (
+    Check,
+    CheckStatus,
+    Deployment,
+    Event,
+    ModelVersion,
+    Preview,
+    ProjectStatus,
+    RunRecord,
+    RunStatus,
+)
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -112,9 +122,15 @@ def status(project: Where = ".") -> ProjectStatus:
     config = _config(project)
     runlog = RunLog(config.runs_path)
     runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
-    if not config.store_path.exists():
+    lost = _lost_store(config, runlog)
+    if lost is not None or not config.store_path.exists():
         return ProjectStatus(
-            project=config.project.name, deployment=None, version=None, last_run=runlog.last(), runs=runs
+            project=config.project.name,
+            deployment=None,
+            version=None,
+            last_run=runlog.last(),
+            runs=runs,
+            problems=(lost,) if lost else (),
         )
     store = Store(config.store_path)
     head = store.head()
@@ -133,6 +149,23 @@ def status(project: Where = ".") -> ProjectStatus:
         runs=runs,
         problems=problems,
     )
+
+
+def _lost_store(config: Config, runlog: RunLog) -> Check | None:
+    """Say that the store is gone although a run has deployed; `None` when it is there, or never was."""
+    lines = runlog.lines()
+    if not any(line.status is RunStatus.DEPLOYED for line in lines):
+        return None
+    if any((config.store_path / "deployments").glob("[0-9]*.json")):
+        return None
+    from rehone.pipeline.evidence import refuse_lost_store
+
+    try:
+        refuse_lost_store(config.store_path, lines)
+    except NotFound as error:
+        said, _, remedy = str(error).partition(": ")
+        return Check(name="store", status=CheckStatus.ACT, detail=said, remedy=remedy)
+    return None
 
 
 def history(project: Where = ".") -> tuple[RunRecord, ...]:
@@ -191,7 +224,9 @@ def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:
     config = _config(project)
     runlog = RunLog(config.runs_path)
     checks = list(runlog.verify())
-    if config.store_path.exists():
+    if (lost := _lost_store(config, runlog)) is not None:
+        checks.append(lost)
+    elif config.store_path.exists():
         store = Store(config.store_path)
         checks += deploy.examine(store, policy=config.deploy, clock=_now)
         if heal:
@@ -235,6 +270,8 @@ def _store(project: Where) -> tuple[Store, Config]:
         return Store(Path(project)), Config()
     config = _config(project)
     if not config.store_path.exists():
+        if (lost := _lost_store(config, RunLog(config.runs_path))) is not None:
+            raise NotFound(lost.sentence)
         raise NotFound(f"nothing is live: there is no store at {config.store_path}: `rehone run` makes a first version")
     return Store(config.store_path), config
 

@@ -39,12 +39,18 @@ def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetim
 
 def _live(found: ProjectStatus, width: int) -> list[str]:
     live = found.deployment
+    if live is None and _lost(found):
+        return fact("live", "not known: the store is not there", width)
     if live is None:
         return fact("live", "nothing: no version was ever deployed", width)
     by = f"since {moment(live.at)}, by {live.actor}, generation {live.generation} ({live.action}, {live.state})"
     served = live.version[:12] if live.version else "nothing"
     lines = fact("live", f"{served} {by}", width)
     return lines + (fact("because", live.reason, width) if live.reason else [])
+
+
+def _lost(found: ProjectStatus) -> bool:
+    return any(check.name == "store" and check.status is CheckStatus.ACT for check in found.problems)
 
 
 def _model(found: ProjectStatus, width: int, now: datetime) -> list[str]:
@@ -102,6 +108,8 @@ def next_step(found: ProjectStatus, project: str) -> str:
     """Suggest the one thing to do next."""
     where, live, last = option(project), found.deployment, found.last_run
     refused = [r.name for r in found.replicas if live and r.refused_generation == live.generation]
+    if _lost(found):
+        return f"put the store back, then `rehone doctor{where}`"
     if any(check.status is CheckStatus.ACT for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
     if live is not None and live.state is DeploymentState.TRIAL:

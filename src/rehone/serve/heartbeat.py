@@ -85,7 +85,7 @@ class Heart:
             act(Store(self.root))
         except (OSError, RehoneError) as error:
             if self._well:
-                log.warning("%s not written", what, extra={"because": str(error)})
+                log.warning("%s not written", what, extra={"because": self._gone() or str(error)})
             self._well = False
         except Exception:  # a heart that stops for a fault of ours would take a good server for dead; logged whole
             if self._well:
@@ -93,3 +93,11 @@ class Heart:
             self._well = False
         else:
             self._well = True
+
+    def _gone(self) -> str | None:
+        """Say that a store is missing which this server has read before: a new one would not help."""
+        serving = self.serving()
+        known = serving.loaded is not None or serving.generation is not None
+        if not known or (self.root / "FORMAT").exists():
+            return None
+        return f"the store at {self.root} was there before and is gone: mount it or put it back"
