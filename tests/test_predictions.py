@@ -378,6 +378,77 @@ def test_the_writer_outlives_a_bug(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert ids(tmp_path) == ["a"]
 
 
+def panicking(path: Path) -> None:
+    """Damage a file's footer so that Polars panics, which is no `Exception`, where other damage is an error."""
+    whole = path.read_bytes()
+    length = struct.unpack("<I", whole[-8:-4])[0]
+    for place in range(len(whole) - 8 - length, len(whole) - 8):
+        path.write_bytes(whole[:place] + b"\x7f" + whole[place + 1 :])
+        try:
+            pl.read_parquet_schema(path)
+        except pl.exceptions.PanicException:
+            return
+        except pl.exceptions.PolarsError:
+            continue
+    pytest.fail("no byte of this footer makes Polars panic")
+
+
+def test_a_footer_that_makes_polars_panic_is_left_out_and_named_as_any_damage(tmp_path: Path) -> None:
+    write(tmp_path, "w", [["a"], ["b"]])
+    damaged = tmp_path / FOLDER / "w.1-1.parquet"
+    panicking(damaged)
+    assert ids(tmp_path) == ["a"]
+    assert [finding.split(" is damaged")[0] for finding in Log(tmp_path).findings()] == [str(damaged)]
+
+
+def test_a_footer_that_makes_polars_panic_covers_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "one", [["a"]])
+    write(tmp_path, "two", [["b"]])
+    sweep(tmp_path, DAY + timedelta(days=2))
+    panicking(tmp_path / FOLDER / "together_s.1-1.parquet")
+    assert ids(tmp_path) == ["a", "b"]
+
+
+def test_the_writer_outlives_a_panic_in_a_merge_and_in_a_sweep(tmp_path: Path) -> None:
+    writer = writer_of(tmp_path, flush_seconds=0.125)
+    there = tmp_path / FOLDER
+
+    def look(count: int) -> None:
+        if count == 9:
+            panicking(there / "w.7-7.parquet")
+        writer.add(entry([f"{count:02}"]))
+
+    writer.follow(Looks(40, look))
+    assert ids(tmp_path) == [f"{i:02}" for i in range(1, 42) if i != 8]
+    assert (writer.written, writer.waiting, writer.trouble) == (41, 0, None)
+    sweep(tmp_path, DAY + timedelta(days=2))
+    assert ids(tmp_path) == [f"{i:02}" for i in range(1, 42) if i != 8]
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), pl.exceptions.PanicException("a panic")], ids=["bug", "panic"])
+def test_whatever_ends_a_look_is_told_and_the_next_look_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    def broken(_: Compaction) -> Iterator[None]:
+        monkeypatch.undo()
+        raise error
+
+    writer = writer_of(tmp_path, flush_seconds=0.125)
+    monkeypatch.setattr(Compaction, "sweep", broken)
+    told = []
+
+    def look(count: int) -> None:
+        told.append(writer.trouble)
+        if count == 2:
+            writer.add(entry(["a"]))
+
+    writer.follow(Looks(4, look))
+    assert ids(tmp_path) == ["a"]
+    assert type(error).__name__ in (told[1] or "")
+    assert writer.trouble is None
+    assert "predictions cannot be written" in caplog.text
+
+
 @contextlib.contextmanager
 def small_disk(path: Path, size: str) -> Iterator[Path]:
     path.mkdir()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
+
+DAMAGED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What Polars raises for a damaged file; a panic is no `Exception`, so that `except Exception` lets it through."""
 
 
 def as_text(name: str, dtype: pl.DataType) -> pl.Expr:

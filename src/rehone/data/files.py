@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from rehone.columns import DAMAGED
 from rehone.data.times import midnight
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus, Window
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv"}
-READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError)
+READ_ERRORS = (*DAMAGED, OSError, UnicodeDecodeError)
 
 _DATE = re.compile(r"(?<!\d)(\d{4})(?:-(\d{2})-(\d{2})|_(\d{2})_(\d{2})|(\d{2})(\d{2}))(?!\d)")
 _HIVE = re.compile(r"([^=/]+)=([^/]*)")

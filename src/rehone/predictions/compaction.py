@@ -18,6 +18,7 @@ from typing import Final
 
 import polars as pl
 
+from rehone.columns import DAMAGED
 from rehone.disk import Disk
 from rehone.predictions.layout import (
     COVERS,
@@ -65,7 +66,7 @@ class Compaction:
         """Merge the writer's own last files, where `FAN` of one level stand in a row.
 
         Raises:
-            OSError, PolarsError: they could not be merged now; they count as before.
+            OSError, or one of DAMAGED: they could not be merged now; they count as before.
         """
         with self._locked(".merge.lock") as mine:
             while mine and (run := self._last_run(folder)):
@@ -190,7 +191,7 @@ def rows_in(path: Path) -> int | None:
     """Return how many rows a file holds; `None` for one that cannot be read."""
     try:
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    except (FileNotFoundError, pl.exceptions.PolarsError):
+    except (FileNotFoundError, *DAMAGED):
         return None
 
 

@@ -19,6 +19,8 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
+from rehone.columns import DAMAGED
+
 TOGETHER: Final = "together_"
 COVERS: Final = "rehone.covers"
 """Key of the footer under which a `together_…` file names what it covers: {writer: [[first, last], …]}."""
@@ -161,7 +163,7 @@ def covers(path: Path) -> Spans:
     try:
         said = json.loads(pl.read_parquet_metadata(path)[COVERS])
         return {writer: [(int(first), int(last)) for first, last in spans] for writer, spans in said.items()}
-    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, pl.exceptions.PolarsError):
+    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, *DAMAGED):
         return {}
 
 

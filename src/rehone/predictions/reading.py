@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
-from rehone.columns import as_text
+from rehone.columns import DAMAGED, as_text
 from rehone.disk import Disk
 from rehone.errors import DataError
 from rehone.predictions.entry import SERVED
@@ -90,7 +90,7 @@ class Log:
                 schema = pl.read_parquet_schema(path)
             except FileNotFoundError:
                 continue
-            except (OSError, pl.exceptions.PolarsError) as error:
+            except (OSError, *DAMAGED) as error:
                 findings.append(f"{path} is damaged and was left out ({error}): remove it, or bring back a copy")
                 continue
             if all(schema.get(name) == dtype for name, dtype in SERVED.items()):

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
+from rehone.columns import DAMAGED
 from rehone.config import Predictions
 from rehone.disk import Disk
 from rehone.predictions.compaction import FAN, Compaction
@@ -38,6 +39,9 @@ LOOK_SECONDS: Final = 0.2
 
 LONGEST_PAUSE: Final = 60.0
 SWEEP_SECONDS: Final = 3600.0
+
+ANYTHING: Final = (Exception, pl.exceptions.PanicException)
+"""Every fault of this program or of Polars, and not the end of the process."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _DAY_NS: Final = 86_400 * 10**9
@@ -114,11 +118,18 @@ class Writer:
         """Write what is added until `stop` is set, and then what still waits."""
         seconds = min(LOOK_SECONDS, self._policy.flush_seconds)
         while not stop.wait(seconds):
-            self._look(seconds)
-        self._flush()
+            self._guarded(lambda: self._look(seconds))
+        self._guarded(self._flush)
         self._chores = iter(())
         if self.waiting:
             log.error("predictions lost", extra={"rows": self.waiting, "because": self.trouble})
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Act; whatever goes wrong is told in `trouble`, and the next look comes: a log that ends says nothing."""
+        try:
+            act()
+        except ANYTHING as error:
+            self._fail(error)
 
     # --- one look -------------------------------------------------------------------------------
 
@@ -148,7 +159,7 @@ class Writer:
                     self._turn()
                 while self._groups:
                     self._write(*self._groups[0])
-        except Exception as error:  # noqa: BLE001 - the log may not end the service, nor itself: it is told in `trouble`
+        except ANYTHING as error:  # the log may not end the service, nor itself: it is told in `trouble`
             self._fail(error)
         else:
             self._recover()
@@ -181,7 +192,7 @@ class Writer:
         try:
             folder = folder_of(self.folder, day, entries[0].version)
             return [(folder, frame_of(entries, features, self._policy.share), rows, size)]
-        except Exception as error:
+        except ANYTHING as error:
             if len(entries) > 1:
                 return [group for entry in entries for group in self._frames(day, [entry])]
             # whatever is wrong with one request, the others are to be written
@@ -224,17 +235,17 @@ class Writer:
         """Merge or sweep; what fails leaves every row where it is, and is tried again later."""
         try:
             act()
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except (OSError, *DAMAGED) as error:
             log.warning("prediction log upkeep failed", extra={"what": what, "because": str(error)})
             self._chores = iter(())
 
     # --- what is told -----------------------------------------------------------------------------
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._pause = min(LONGEST_PAUSE, self._pause * 2)
         self._until_flush = self._pause
         if self.trouble is None:
-            if isinstance(error, OSError | pl.exceptions.PolarsError):
+            if isinstance(error, (OSError, *DAMAGED)):
                 log.error("predictions cannot be written", extra={"because": str(error)})
             else:
                 log.error("predictions cannot be written", exc_info=error)
@@ -252,7 +263,7 @@ class Writer:
             self._told = self.dropped
 
 
-def _sentence(folder: Path, error: Exception) -> str:
+def _sentence(folder: Path, error: BaseException) -> str:
     code = error.errno if isinstance(error, OSError) else None
     reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
     remedy = _REMEDIES.get(code or 0, "see that files can be written there")
