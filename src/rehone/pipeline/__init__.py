@@ -4,6 +4,7 @@
 """
 
 from rehone.pipeline.preview import preview
-from rehone.pipeline.story import Door, run
+from rehone.pipeline.scene import Door
+from rehone.pipeline.story import run
 
 __all__ = ["Door", "preview", "run"]

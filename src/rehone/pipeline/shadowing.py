@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rehone import artifact, deploy, gate, signing
+from rehone.pipeline.scene import Ending, Scene
 from rehone.records import Outcome, RunStatus, Verdict
-
-if TYPE_CHECKING:
-    from rehone.pipeline.story import Ending, Scene
 
 
 def shadow(scene: Scene) -> Ending | None:

@@ -9,33 +9,28 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 
 import rehone
-from rehone import artifact, codec, data, deploy, gate, profile, signing, train, trigger
+from rehone import artifact, codec, data, deploy, gate, signing, train, trigger
 from rehone.config import Config
 from rehone.data import Source
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
-from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
-from rehone.pipeline.draft import Draft, Listen
-from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
-from rehone.pipeline.feeds import Feeds, open_feeds
+from rehone.pipeline.comparison import Matter, holdout, scored_champion
+from rehone.pipeline.draft import Draft
+from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.feeds import open_feeds
+from rehone.pipeline.publishing import publish
+from rehone.pipeline.scene import Door, Ending, Scene
 from rehone.pipeline.shadowing import shadow
 from rehone.pipeline.words import acting, all_of, set_back, unreadable
 from rehone.records import (
     CheckStatus,
-    Deployment,
-    Manifest,
     Outcome,
-    Profile,
     RunRecord,
     RunStatus,
-    Split,
-    TriggerDecision,
     Verdict,
     Window,
     short_id,
@@ -45,58 +40,7 @@ from rehone.store import Store
 
 log = logging.getLogger(__name__)
 
-Ending = tuple[RunStatus, str]
 JUDGED_AGAIN = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Door:
-    """What only the outside knows: the clock, who asks, where, and who listens."""
-
-    as_of: datetime
-    clock: Callable[[], datetime]
-    run_id: str
-    actor: str
-    host: str
-    pid: int
-    git_commit: str | None = None
-    force: bool = False
-    listen: Listen = field(default=lambda _: None)
-
-
-@dataclass
-class Scene:
-    """What the stages hand on to each other."""
-
-    config: Config
-    door: Door
-    store: Store
-    runlog: RunLog
-    draft: Draft
-    feeds: Feeds = field(init=False)
-    head: Deployment | None = None
-    champion: Champion | None = None
-    decision: TriggerDecision = field(init=False)
-    rows: pl.DataFrame = field(init=False)
-    split: Split = field(init=False)
-    search: train.Search = field(init=False)
-    verdict: Verdict = field(init=False)
-    version: str = ""
-
-    @property
-    def source(self) -> Source:
-        """The rows that a challenger may learn from."""
-        return self.feeds.learn
-
-    @property
-    def learned(self) -> pl.DataFrame:
-        """The rows older than the holdout."""
-        return self.rows.filter(pl.col("__time__") < self.split.holdout.start)
-
-    @property
-    def held(self) -> pl.DataFrame:
-        """The rows of the holdout, newest of all."""
-        return self.rows.filter(pl.col("__time__") >= self.split.holdout.start)
 
 
 def run(config: Config, door: Door) -> RunRecord:
@@ -134,7 +78,7 @@ def _story(scene: Scene) -> RunRecord:
         ("validate", _validate),
         ("train", _train),
         ("judge", _judge),
-        ("publish", _publish),
+        ("publish", publish),
         *((("shadow", shadow),) if scene.config.shadow.seconds else ()),
         ("deploy", _deploy),
     )
@@ -142,7 +86,7 @@ def _story(scene: Scene) -> RunRecord:
         with scene.draft.stage(name):
             ending = stage(scene)
             if ending:
-                scene.draft.say(f"the run ends here: {ending[0].value}")
+                scene.draft.say(f"the run ends here: {ending[0].value.replace('_', ' ')}")
         if ending:
             break
     return scene.draft.end(*(ending or (RunStatus.FAILED, "the last stage gave no ending")))
@@ -312,66 +256,6 @@ def _ending_of(verdict: Verdict) -> Ending | None:
     if verdict.outcome is Outcome.INCONCLUSIVE or verdict.lacks_rows:
         return RunStatus.INCONCLUSIVE, verdict.reason
     return RunStatus.FAILED, verdict.reason
-
-
-def _publish(scene: Scene) -> Ending | None:
-    predictor = scene.search.predictor
-    held = scene.held
-    files = artifact.pack(
-        predictor,
-        _profile(scene, held),
-        artifact.make_golden(predictor, held, seed=scene.config.project.seed),
-        fingerprints=np.unique(marks(scene.config, scene.learned, predictor.contract)),
-        allow_joblib=scene.config.deploy.allow_joblib,
-        trusted=scene.config.deploy.trusted_types,
-    )
-    files = {**files, "run.json": codec.encode(scene.draft.record)}
-    sign = signing.signer(signing.policy_of(scene.config))
-    version = scene.store.publish(_manifest(scene), files, sign=sign)
-    scene.version = version.id
-    scene.draft.note(version=version.id)
-    size = sum(len(content) for content in files.values())
-    scene.draft.say(f"version {version.short}: {len(files)} files, {size:,} bytes")
-    return None
-
-
-def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
-    predictor = scene.search.predictor
-    window = Window(scene.split.train.start, scene.split.holdout.end)
-    trailing = scene.rows.filter(pl.col("__time__") >= window.start)
-    scores = np.full(scene.rows.height, np.nan)
-    scores[scene.search.oof_index] = scene.search.oof_scores
-    scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
-    return profile.build(
-        trailing,
-        predictor.contract,
-        window=window,
-        label=scene.config.data.label,
-        scores=scores[scene.rows.height - trailing.height :],
-        threshold=predictor.threshold,
-    )
-
-
-def _manifest(scene: Scene) -> Manifest:
-    search, described = scene.search, scene.draft.record.data
-    return Manifest(
-        project=scene.config.project.name,
-        run_id=scene.door.run_id,
-        created_at=scene.door.clock(),
-        as_of=scene.door.as_of,
-        estimator=search.winner.estimator,
-        params=search.winner.params,
-        window_policy=search.winner.window,
-        contract=search.predictor.contract,
-        threshold=search.predictor.threshold,
-        train_window=search.train_window,
-        train_end=search.train_end,
-        train_rows=search.train_rows,
-        train_positives=search.train_positives,
-        data_sha256=described.sha256 if described else "",
-        requires=artifact.requirements(),
-        files={},
-    )
 
 
 def _deploy(scene: Scene) -> Ending | None:

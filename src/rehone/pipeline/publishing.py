@@ -1,0 +1,72 @@
+"""Make a version of the challenger that won: its model, its profile, its golden rows, its manifest."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from rehone import artifact, codec, profile, signing
+from rehone.pipeline.comparison import marks
+from rehone.pipeline.scene import Ending, Scene
+from rehone.records import Manifest, Profile, Window
+
+
+def publish(scene: Scene) -> Ending | None:
+    """Pack the challenger and publish it; it is not live by that."""
+    predictor = scene.search.predictor
+    held = scene.held
+    files = artifact.pack(
+        predictor,
+        _profile(scene, held),
+        artifact.make_golden(predictor, held, seed=scene.config.project.seed),
+        fingerprints=np.unique(marks(scene.config, scene.learned, predictor.contract)),
+        allow_joblib=scene.config.deploy.allow_joblib,
+        trusted=scene.config.deploy.trusted_types,
+    )
+    files = {**files, "run.json": codec.encode(scene.draft.record)}
+    sign = signing.signer(signing.policy_of(scene.config))
+    version = scene.store.publish(_manifest(scene), files, sign=sign)
+    scene.version = version.id
+    scene.draft.note(version=version.id)
+    size = sum(len(content) for content in files.values())
+    scene.draft.say(f"version {version.short}: {len(files)} files, {size:,} bytes")
+    return None
+
+
+def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
+    predictor = scene.search.predictor
+    window = Window(scene.split.train.start, scene.split.holdout.end)
+    trailing = scene.rows.filter(pl.col("__time__") >= window.start)
+    scores = np.full(scene.rows.height, np.nan)
+    scores[scene.search.oof_index] = scene.search.oof_scores
+    scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
+    return profile.build(
+        trailing,
+        predictor.contract,
+        window=window,
+        label=scene.config.data.label,
+        scores=scores[scene.rows.height - trailing.height :],
+        threshold=predictor.threshold,
+    )
+
+
+def _manifest(scene: Scene) -> Manifest:
+    search, described = scene.search, scene.draft.record.data
+    return Manifest(
+        project=scene.config.project.name,
+        run_id=scene.door.run_id,
+        created_at=scene.door.clock(),
+        as_of=scene.door.as_of,
+        estimator=search.winner.estimator,
+        params=search.winner.params,
+        window_policy=search.winner.window,
+        contract=search.predictor.contract,
+        threshold=search.predictor.threshold,
+        train_window=search.train_window,
+        train_end=search.train_end,
+        train_rows=search.train_rows,
+        train_positives=search.train_positives,
+        data_sha256=described.sha256 if described else "",
+        requires=artifact.requirements(),
+        files={},
+    )
