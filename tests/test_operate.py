@@ -502,7 +502,9 @@ def test_a_pin_holds_whatever_the_log_says_until_it_is_taken_away(operated: Oper
     assert (status, said["pinned"], said["version"]) == (200, first, first)
     operated.ask("POST", "/operator/reload")
     wait_for(lambda: operated.follower.now.refused, bool)
-    assert operated.ask("POST", "/predict", ROW)[1]["version"] == first
+    answer = operated.ask("POST", "/predict", ROW)[1]
+    assert (answer["version"], answer["generation"]) == (first, None)
+    assert operated.ask("GET", "/health")[1]["generation"] is None
     assert operated.ask("GET", "/operator/pin")[1]["pinned"] == first
     status, said = operated.ask("DELETE", "/operator/pin")
     assert (status, said["pinned"], said["version"], said["generation"]) == (200, None, second, 1)

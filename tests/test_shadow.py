@@ -444,7 +444,7 @@ def test_a_pinned_server_refuses_a_new_deployment_and_says_why(store: Store) -> 
     third = published(store, 3)
     follower.pin(third.short)
     assert follower.now.loaded is not None
-    assert (follower.now.loaded.version, follower.now.pinned, follower.now.generation) == (third.id, third.id, 1)
+    assert (follower.now.loaded.version, follower.now.pinned, follower.now.generation) == (third.id, third.id, None)
     assert follower.now.refused is None
     deployed(store, challenger.id)
     follower.step()
@@ -470,12 +470,33 @@ def test_unpinning_brings_back_what_the_log_says_though_nothing_was_deployed_mea
     assert follower.now.generation == 1
 
 
-def test_a_deployment_of_the_pinned_version_is_taken_over(store: Store) -> None:
-    follower, _, challenger = following(store)
+def test_a_deployment_of_the_pinned_version_is_not_refused_and_taken_over_by_unpinning(store: Store) -> None:
+    follower, champion, challenger = following(store)
     follower.pin(challenger.id)
+    deployed(store, published(store, 3).id)
+    follower.step()
+    assert follower.now.refused is not None
     deployed(store, challenger.id)
     follower.step()
-    assert (follower.now.generation, follower.now.refused, follower.now.pinned) == (2, None, challenger.id)
+    assert (follower.now.generation, follower.now.refused, follower.now.pinned) == (None, None, challenger.id)
+    follower.unpin()
+    assert (follower.now.generation, follower.now.refused, follower.now.pinned) == (3, None, None)
+
+
+def test_no_generation_is_named_while_pinned_in_any_answer_and_a_lost_log_is_noticed(store: Store) -> None:
+    follower, champion, challenger = following(store)
+    heart = Heart(ME, store.root, lambda: follower.now, wake=threading.Event(), clock=now, seconds=1)
+    follower.pin(challenger.id)
+    follower.step()
+    assert follower.now.refused is None
+    report = heart.report()
+    assert (report.generation, report.version, report.pinned) == (None, challenger.id, True)
+    for record in (store.root / "deployments").iterdir():
+        record.unlink()
+    (store.root / "current").unlink()
+    follower.step()
+    assert follower.now.trouble is not None
+    assert "but generation 1 was read before" in follower.now.trouble
 
 
 def test_a_version_that_does_not_load_is_not_pinned(store: Store) -> None:

@@ -56,9 +56,10 @@ class Serving:
     """What a service is at one moment; requests take this reference once.
 
     `generation` is of the last record that was taken over, also when that record says that
-    nothing is to be served. `trouble` says why the log cannot be followed just now. `pinned` is
-    the version that an operator holds this process at, whatever the log says. `shadow` is the
-    challenger that is staged, once it was loaded or could not be.
+    nothing is to be served; `None` while `pinned`, for no record made that version live here.
+    `trouble` says why the log cannot be followed just now. `pinned` is the version that an
+    operator holds this process at, whatever the log says. `shadow` is the challenger that is
+    staged, once it was loaded or could not be.
     """
 
     loaded: Loaded | None = None
@@ -91,6 +92,8 @@ class Follower:
         self._changed = changed
         self._clock = clock
         self._unread = _Unread()
+        self._newest = 0
+        self._taken: int | None = None
         self._turn = threading.RLock()
         self._awake = threading.Event()
         self._well = True
@@ -126,7 +129,7 @@ class Follower:
         """
         with self._turn:
             loaded = self._verified(version)
-            self._show(replace(self.now, loaded=loaded, pinned=loaded.version, shadow=None))
+            self._show(replace(self.now, loaded=loaded, generation=None, pinned=loaded.version, shadow=None))
         self.wake()
 
     def unpin(self) -> None:
@@ -148,14 +151,14 @@ class Follower:
         except (OSError, RehoneError) as error:
             self._show(replace(self.now, trouble=f"the store at {self._root} cannot be read ({_said(error)})"))
             return
-        now = self.now
-        if head is None or head.generation < (now.generation or 0):
-            self._show(replace(now, trouble=_lost(self._root, head, now)))
+        if head is None or head.generation < self._newest:
+            self._show(replace(self.now, trouble=_lost(self._root, head, self._newest)))
             return
-        if now.trouble is not None:
-            self._show(replace(now, trouble=None))
-        if now.pinned is not None and head.version != now.pinned:
-            self._stay(head, now.pinned)
+        self._newest = head.generation
+        if self.now.trouble is not None:
+            self._show(replace(self.now, trouble=None))
+        if self.now.pinned is not None:
+            self._stay(head, self.now.pinned)
         elif self._is_new(head):
             self._take_over(head)
 
@@ -168,19 +171,20 @@ class Follower:
         return self.store
 
     def _stay(self, head: Deployment, pinned: str) -> None:
-        """Say which deployment is not taken over because of an operator."""
-        if head.generation == self.now.generation:
-            return
-        because = (
-            f"generation {head.generation} was not taken over: this server is pinned to version {short_id(pinned)} "
-            "by an operator"
-        )
-        self._show(replace(self.now, refused=Refused(head.generation, head.version, because)))
+        """Say which deployment is not taken over because of an operator; none, if it is of the same version."""
+        refused = None
+        if head.version != pinned and head.generation != self._taken:
+            because = (
+                f"generation {head.generation} was not taken over: this server is pinned to version "
+                f"{short_id(pinned)} by an operator"
+            )
+            refused = Refused(head.generation, head.version, because)
+        self._show(replace(self.now, refused=refused))
 
     def _is_new(self, head: Deployment) -> bool:
         refused = self.now.refused
         if refused is not None and refused.generation == head.generation and not self._unread.of(head.generation):
-            return self.now.pinned is not None
+            return False
         if head.generation == self.now.generation and head.version == _version_of(self.now):
             return False
         return self._unread.due(head.generation)
@@ -192,7 +196,7 @@ class Follower:
             log.warning("deployment not taken over", exc_info=True, extra={"generation": head.generation})
             self._refuse(head, error)
         else:
-            self._unread = _Unread()
+            self._unread, self._taken = _Unread(), head.generation
             shadow = None if _is_of(self.now.shadow, head.version) else self.now.shadow
             self._show(replace(self.now, loaded=loaded, generation=head.generation, refused=None, shadow=shadow))
 
@@ -338,12 +342,12 @@ class _Unread:
         return self.tries
 
 
-def _lost(root: Path, head: Deployment | None, now: Serving) -> str | None:
-    if now.generation is None:
+def _lost(root: Path, head: Deployment | None, newest: int) -> str | None:
+    if not newest:
         return None
     ends = "is empty" if head is None else f"ends at generation {head.generation}"
     return (
-        f"the deployment log of {root} {ends}, but generation {now.generation} was read before: "
+        f"the deployment log of {root} {ends}, but generation {newest} was read before: "
         "put the store back, or restart the service if it was replaced on purpose"
     )
 

@@ -134,7 +134,10 @@ _ANSWERS: Final[dict[str, Schema]] = {
     "Predictions": _object(
         {
             "version": {"type": "string", "description": "the version that answered"},
-            "generation": {"type": ["integer", "null"], "description": "the deployment that made it live"},
+            "generation": {
+                "type": ["integer", "null"],
+                "description": "the deployment that made it live; null while an operator holds the server at it",
+            },
             "threshold": {"type": "number"},
             "predictions": {
                 "type": "array",
@@ -163,7 +166,7 @@ _ANSWERS: Final[dict[str, Schema]] = {
             "status": {"enum": ["ready", "no model"]},
             "model_loaded": {"type": "boolean"},
             "version": _TEXT_OR_NULL,
-            "generation": {"type": ["integer", "null"]},
+            "generation": {"type": ["integer", "null"], "description": "null while it is held at a version"},
             "manifest_sha256": {**_TEXT_OR_NULL, "description": "the version once more, as other tools look for it"},
             "refused": {"type": ["object", "null"], "description": "a deployment that was not taken over, and why"},
             "trouble": {"type": ["string", "null"], "description": "why the deployment log cannot be followed"},
@@ -179,7 +182,7 @@ _ANSWERS: Final[dict[str, Schema]] = {
         {
             "pinned": {"type": ["string", "null"], "description": "the version that the server is held at"},
             "version": {"type": ["string", "null"], "description": "the version that answers"},
-            "generation": {"type": ["integer", "null"]},
+            "generation": {"type": ["integer", "null"], "description": "null while it is held at a version"},
             "trouble": _TEXT_OR_NULL,
             "pid": {"type": "integer"},
             "looking": {"type": "boolean"},
