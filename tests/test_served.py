@@ -98,6 +98,7 @@ def config(root: Path, **sections: dict[str, Any]) -> Config:
             "min_rows": 2,
             "min_label_rate": 0.01,
             "max_label_rate": 0.99,
+            "stale_after_days": 10,
         },
         "trigger": {"window_days": 14, "performance_days": 7, "min_positives": 1},
         "predictions": {"evidence": "served", "labels": "labels"},
@@ -215,6 +216,84 @@ def test_silence_is_a_negative_only_where_the_project_says_so(tmp_path: Path) ->
     assert evidence.coverage is not None
     assert evidence.coverage.labelled == 2
     assert check(decision(evidence, made).checks, "label_coverage").status is CheckStatus.OK
+
+
+def silent(root: Path, **data: Any) -> Config:
+    """Say that silence means no; labels may be three days old, unless `data` says otherwise."""
+    predictions = {"unlabelled": "negative", "train_on": "served"}
+    return config(root, data={"stale_after_days": 3, **data}, predictions=predictions)
+
+
+STOPPED = (
+    "the newest label in 'labels' (2026-03-12 00:00 UTC) is 4.0 days older than 2026-03-16 00:00 UTC, may be at most 3: "
+    'while none come, predictions.unlabelled = "negative" would call every prediction a negative: look at why the feed '
+    "has stopped, write a file without rows for a day that had no label, or raise data.stale_after_days"
+)
+
+
+def test_a_feed_of_labels_that_has_stopped_does_not_turn_everything_into_negatives(tmp_path: Path) -> None:
+    six(tmp_path)
+    labels(tmp_path, 10, {0: 1, 3: 1})
+    evidence, feeds = gather(silent(tmp_path))
+    assert (evidence.recall, evidence.performance_unknown) == (None, STOPPED)
+    assert {v.unknown for v in evidence.served} == {STOPPED}
+    said = check(feeds.learn.findings, "labels_stale")
+    assert (said.status, said.value, said.limit, said.subject) == (CheckStatus.ACT, 4.0, 3.0, "labels")
+    assert said.sentence == STOPPED
+
+
+def test_labels_that_only_judge_and_have_stopped_are_a_warning(tmp_path: Path) -> None:
+    """A run that learns from data.source may go on; it only does not know recall."""
+    six(tmp_path)
+    labels(tmp_path, 10, {0: 1, 3: 1})
+    _, feeds = gather(silent(tmp_path))
+    assert feeds.labels is not None
+    assert feeds.labels.source is not None
+    judged = replace(feeds, learn=feeds.labels.source)
+    assert check(judged.warnings, "labels_stale").status is CheckStatus.WARN
+
+
+@pytest.mark.parametrize(
+    ("arrived", "rules"),
+    [
+        (11, {}),
+        (10, {"stale_after_days": 4}),
+        (2, {"label_delay_days": 12}),
+        (2, {"stale_after_days": None, "label_delay_days": 0}),
+    ],
+    ids=["at the limit", "a longer limit", "labels that are later than that", "off"],
+)
+def test_labels_are_fresh_at_the_limit_and_while_they_may_be_late(
+    tmp_path: Path, arrived: int, rules: dict[str, Any]
+) -> None:
+    six(tmp_path)
+    labels(tmp_path, arrived, {0: 1})
+    _, feeds = gather(silent(tmp_path, **rules))
+    assert "labels_stale" not in named(feeds.learn.findings)
+
+
+def test_a_file_without_rows_says_that_a_day_had_no_label(tmp_path: Path) -> None:
+    six(tmp_path)
+    labels(tmp_path, 10, {0: 1, 3: 1})
+    labels(tmp_path, 13, {})
+    evidence, feeds = gather(silent(tmp_path))
+    assert "labels_stale" not in named(feeds.learn.findings)
+    assert evidence.recall is not None
+    assert (evidence.recall.value, evidence.recall.n) == (0.5, 6)
+
+
+@pytest.mark.parametrize(("labelled", "fresh"), [(9, True), (8, False)])
+def test_a_table_whose_rows_go_on_without_labels_has_stopped_to_label(
+    tmp_path: Path, labelled: int, fresh: bool
+) -> None:
+    """A label in data.source is dated by its event and due two days later: five days are the limit, not three."""
+    six(tmp_path)
+    for day in range(14):
+        labels(tmp_path, day, {day: 0 if day <= labelled else None}, folder="data")
+    made = config(tmp_path, data={"stale_after_days": 3}, predictions={"unlabelled": "negative", "labels": None})
+    found = open_labels(made, NOW).stale
+    assert (found is None) is fresh
+    assert found is None or (found.value, found.limit, found.subject) == (6.0, 5.0, "data/*.parquet")
 
 
 def test_no_label_feed_at_all_is_not_a_world_of_negatives(tmp_path: Path) -> None:

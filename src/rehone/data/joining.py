@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import cast
 
 import polars as pl
 
@@ -13,7 +15,8 @@ from rehone.data.facts import ODD_LABEL
 from rehone.data.opening import TICK
 from rehone.data.served import ID
 from rehone.data.source import Source, open_source
-from rehone.data.times import TIME
+from rehone.data.times import TIME, midnight
+from rehone.data.validate.case import at
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus, DataWindow, Window
 
@@ -47,6 +50,48 @@ class Labels:
             return ()
         status = CheckStatus.ACT if self.config.predictions.unlabelled == "negative" else CheckStatus.WARN
         return tuple(replace(c, status=status) for c in self.source.findings if c.name in _LEFT_OUT)
+
+    @cached_property
+    def stale(self) -> Check | None:
+        """Say that labels no longer come, where silence would then teach negatives; `None` when all is well.
+
+        Label files are dated by when they arrived, an empty one too. A label in data.source is
+        dated by its event, and is not expected before it is due.
+        """
+        config = self.config
+        limit = _oldest_days(config)
+        if self.source is None or config.predictions.unlabelled != "negative" or limit is None:
+            return None
+        newest, as_of = self._newest(self.source), self.source.as_of
+        age = (as_of - newest) / timedelta(days=1) if newest else None
+        if age is not None and age <= limit:
+            return None
+        where = config.predictions.labels or config.data.source
+        said = f"is {age:.1f} days older than {at(as_of)}" if newest else "is not there"
+        return Check(
+            name="labels_stale",
+            subject=where,
+            status=CheckStatus.ACT,
+            value=age,
+            limit=limit,
+            detail=(
+                f"the newest label in {where!r}{f' ({at(newest)})' if newest else ''} {said}, may be at most {limit:g}: "
+                'while none come, predictions.unlabelled = "negative" would call every prediction a negative'
+            ),
+            remedy=_write_again(config),
+        )
+
+    def _newest(self, source: Source) -> datetime | None:
+        if self.config.predictions.labels is None:
+            label = self.config.data.label
+            rows = source.collect(
+                self.window(source.as_of), (label,), lambda rows: rows.drop_nulls(label).select(pl.col(TIME).max())
+            )
+            return cast("datetime | None", rows.item())
+        zone = self.config.data.timezone
+        spans = [min(f.span.end, source.as_of) - TICK for f in source.files if f.span]
+        empty = [midnight(f.day, zone) for f in source.files if not f.rows and f.day]
+        return max((*spans, *empty), default=None)
 
     def arrived(self, since: datetime, ids: pl.DataFrame | None = None) -> Arrived:
         """Return the labels that had arrived, of the given ids (column `served_id`) or of all.
@@ -139,6 +184,19 @@ def findings_of(arrived: Arrived, label: str) -> Iterator[Check]:
             detail=f"label {label!r} is not 0 or 1 for {arrived.odd:,} of {arrived.labels.height:,} ids, such as {', '.join(map(repr, shown))}",
             remedy="write it as 0 and 1 or as booleans",
         )
+
+
+def _oldest_days(config: Config) -> float | None:
+    """Return how many days old the newest label may be: as old as the newest row may, or as a label is late."""
+    roles = config.data
+    stale, late = roles.stale_after_days or 0.0, roles.label_delay_days
+    return (stale + late if config.predictions.labels is None else max(stale, late)) or None
+
+
+def _write_again(config: Config) -> str:
+    if config.predictions.labels is None:
+        return "look at why the table has no newer label, or raise data.stale_after_days"
+    return "look at why the feed has stopped, write a file without rows for a day that had no label, or raise data.stale_after_days"
 
 
 def newest_due(as_of: datetime, delay_days: float) -> datetime:

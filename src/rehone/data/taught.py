@@ -71,7 +71,8 @@ class Taught(Source):
     @property
     def findings(self) -> tuple[Check, ...]:
         """What is wrong with the log's files, and with the labels that arrived."""
-        return (*super().findings, *self._served.findings, *self._labels.findings, *self._joined)
+        stale = (self._labels.stale,) if self._labels.stale else ()
+        return (*super().findings, *self._served.findings, *self._labels.findings, *stale, *self._joined)
 
     def features(self) -> tuple[str, ...]:
         """Name the features: those declared, else every column of the log that tells what was sent."""

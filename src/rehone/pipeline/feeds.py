@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rehone import data
@@ -34,7 +34,9 @@ class Feeds:
         if isinstance(self.learn, Taught):
             return self.notes
         log, labels = (feed.findings if feed else () for feed in (self.served, self.labels))
-        return (*self.notes, *log, *labels)
+        stale = self.labels.stale if self.labels else None
+        late = (replace(stale, status=CheckStatus.WARN),) if stale else ()
+        return (*self.notes, *log, *labels, *late)
 
     @property
     def known(self) -> tuple[str, ...]:

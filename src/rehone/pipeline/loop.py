@@ -128,7 +128,7 @@ def _why_unknown(live: Live, coverage: Coverage) -> str:
     if labels is None or labels.source is None:
         return labels.why if labels else "there are no labels"
     if policy.unlabelled == "negative":
-        return ""
+        return labels.stale.sentence if labels.stale else ""
     return _too_few(coverage.labelled, coverage.due, live, "")
 
 
