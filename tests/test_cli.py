@@ -686,11 +686,34 @@ def test_the_age_of_a_replayed_project_is_counted_to_the_replayed_day() -> None:
             {"replicas": (_replica(refused_generation=4, refused_because="bad golden rows"),)},
             "ml-1-99 refused the live version: look at its log, or `rehone rollback -p x`",
         ),
+        (
+            {"replicas": (_replica(pinned=True, generation=None, refused_generation=4),)},
+            "ml-1-99 follows no deployment while it is pinned: unpin it (DELETE /operator/pin at its address)",
+        ),
         ({"replicas": ()}, "`rehone serve -p x` serves it; `rehone check -p x` says whether a run would retrain"),
     ],
 )
 def test_status_ends_with_the_one_thing_to_do_next(facts: dict[str, object], step: str) -> None:
     assert next_step(_status(**facts), "x") == step
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"version": OLD}, "ml-1-99 at http://127.0.0.1:8000 serves 1b2c3d4e5f60 (generation 4)"),
+        (
+            {"version": OLD, "generation": None, "pinned": True, "refused_generation": 4},
+            "ml-1-99 at http://127.0.0.1:8000 is pinned to 1b2c3d4e5f60 by an operator",
+        ),
+        (
+            {"generation": None, "pinned": True},
+            "ml-1-99 at http://127.0.0.1:8000 is pinned to 8f3a91c2b7d0 by an operator, which is live",
+        ),
+    ],
+)
+def test_a_server_serves_it_only_when_generation_and_version_agree(facts: dict[str, object], said: str) -> None:
+    lines = _plain(status_lines(_status(replicas=(_replica(**facts),)), ".", width=200, now=JUNE))
+    assert f"  replicas    {said}" in lines
 
 
 def test_status_of_a_lost_store_does_not_advise_a_first_version() -> None:

@@ -471,7 +471,7 @@ def test_unpinning_brings_back_what_the_log_says_though_nothing_was_deployed_mea
 
 
 def test_a_deployment_of_the_pinned_version_is_not_refused_and_taken_over_by_unpinning(store: Store) -> None:
-    follower, champion, challenger = following(store)
+    follower, _, challenger = following(store)
     follower.pin(challenger.id)
     deployed(store, published(store, 3).id)
     follower.step()
@@ -484,7 +484,7 @@ def test_a_deployment_of_the_pinned_version_is_not_refused_and_taken_over_by_unp
 
 
 def test_no_generation_is_named_while_pinned_in_any_answer_and_a_lost_log_is_noticed(store: Store) -> None:
-    follower, champion, challenger = following(store)
+    follower, _, challenger = following(store)
     heart = Heart(ME, store.root, lambda: follower.now, wake=threading.Event(), clock=now, seconds=1)
     follower.pin(challenger.id)
     follower.step()

@@ -21,6 +21,7 @@ from rehone.records import (
     Replica,
     RunRecord,
     RunStatus,
+    short_id,
 )
 
 
@@ -82,13 +83,16 @@ def _replicas(found: ProjectStatus, width: int) -> list[str]:
 
 
 def _serves(replica: Replica, live: Deployment | None) -> str:
+    if replica.pinned:
+        same = ", which is live" if live is not None and replica.version == live.version else ""
+        return f"is pinned to {short_id(replica.version)} by an operator{same}"
     if live is not None and replica.refused_generation == live.generation:
         return f"refused generation {live.generation}: {replica.refused_because or 'no reason given'}"
     if replica.version is None:
         return "serves nothing"
-    if live is not None and replica.generation == live.generation:
+    if live is not None and (replica.generation, replica.version) == (live.generation, live.version):
         return "serves it"
-    return f"serves {replica.version[:12]} (generation {replica.generation})"
+    return f"serves {short_id(replica.version)} (generation {replica.generation})"
 
 
 def _last_run(found: ProjectStatus, width: int) -> list[str]:
@@ -107,7 +111,6 @@ def _last_run(found: ProjectStatus, width: int) -> list[str]:
 def next_step(found: ProjectStatus, project: str) -> str:
     """Suggest the one thing to do next."""
     where, live, last = option(project), found.deployment, found.last_run
-    refused = [r.name for r in found.replicas if live and r.refused_generation == live.generation]
     if _lost(found):
         return f"put the store back, then `rehone doctor{where}`"
     if any(check.status is CheckStatus.ACT for check in found.problems):
@@ -118,7 +121,14 @@ def next_step(found: ProjectStatus, project: str) -> str:
         return f"the last run failed: `rehone show {last.run_id}{where}` says why"
     if live is None or live.version is None:
         return f"`rehone run{where}` makes and deploys a first version"
-    if refused:
+    return _next_of_service(found, live, where)
+
+
+def _next_of_service(found: ProjectStatus, live: Deployment, where: str) -> str:
+    if held := [r.name for r in found.replicas if r.pinned]:
+        names = ", ".join(held)
+        return f"{names} follows no deployment while it is pinned: unpin it (DELETE /operator/pin at its address)"
+    if refused := [r.name for r in found.replicas if r.refused_generation == live.generation]:
         return f"{', '.join(refused)} refused the live version: look at its log, or `rehone rollback{where}`"
     if not found.replicas:
         return f"`rehone serve{where}` serves it; `rehone check{where}` says whether a run would retrain"
