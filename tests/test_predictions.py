@@ -103,8 +103,8 @@ def names(root: Path) -> list[str]:
     return [path.name for path in Log(root).files()]
 
 
-def later(hours: float) -> datetime:
-    return datetime.now(UTC) + timedelta(hours=hours)
+def later(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
 
 
 class Looks(threading.Event):
@@ -618,7 +618,7 @@ def test_what_a_file_covers_stays_covered_when_that_file_is_covered_and_gone(tmp
     assert ids(tmp_path) == ["a", "b", "c"]
 
 
-def test_covered_files_stay_for_an_hour_for_those_who_listed_them(tmp_path: Path) -> None:
+def test_covered_files_stay_for_a_day_for_those_who_listed_them(tmp_path: Path) -> None:
     write(tmp_path, "w", [[f"{i:02}"] for i in range(16)])
     listed = sorted(path.name for path in (tmp_path / FOLDER).iterdir())
     sweep(tmp_path, later(0.9))
@@ -629,7 +629,7 @@ def test_covered_files_stay_for_an_hour_for_those_who_listed_them(tmp_path: Path
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["w.0-15.parquet"]
 
 
-def test_drafts_of_the_dead_are_cleared_away_after_an_hour_and_nothing_else(tmp_path: Path) -> None:
+def test_drafts_of_the_dead_are_cleared_away_after_a_day_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, "w", [["a"]])
     draft = tmp_path / FOLDER / ".w.1-1.parquet.77.new"
     foreign = [tmp_path / "notes.txt", tmp_path / FOLDER / ".keep", tmp_path / FOLDER / "other.parquet"]

@@ -42,8 +42,12 @@ FAN: Final = 16
 MOST_ROWS: Final = 1_000_000
 """A merged file holds at most so many rows; one with half as many is left as it is."""
 
-COVERED_SECONDS: Final = 3600.0
-"""A covered file stays so long, for readers that have listed it; so does a draft that nobody finished."""
+COVERED_SECONDS: Final = 86_400.0
+"""A covered file stays so long, for readers that have listed it; so does a draft that nobody finished.
+
+A run that learns from the log reads the files that it listed until it ends. Each row stands in
+one file of each level, so that those of a day stand in four or five files instead of one.
+"""
 
 SETTLED: Final = timedelta(days=2)
 """A day whose start is so long ago is written to by nobody whose clock is right."""

@@ -30,7 +30,8 @@ class Log:
     def files(self, window: Window | None = None, *, version: str | None = None) -> tuple[Path, ...]:
         """Return the files that count, sorted: every row stands in exactly one of them.
 
-        `version` is a whole id or its beginning. Each file stays for an hour after it was listed.
+        `version` is a whole id or its beginning. Each file stays for a day after it was listed,
+        unless its own day is deleted.
 
         Raises:
             DataError: the folder cannot be read at this moment.
