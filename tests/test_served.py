@@ -16,6 +16,7 @@ import pytest
 from rehone import profile as profiles
 from rehone.config import Config
 from rehone.data import learn_from, open_labels, open_served, open_source, validate
+from rehone.data import served as served_module
 from rehone.errors import DataError
 from rehone.pipeline.feeds import Feeds, open_feeds
 from rehone.pipeline.loop import Live, served_evidence
@@ -392,6 +393,45 @@ def test_the_first_answer_of_an_id_counts_and_the_others_are_said(tmp_path: Path
     assert feeds.served is not None
     said = check([c for c in feeds.served.findings if "07..2026-03-16" in c.detail], "log_repeated")
     assert said.detail == "1 of 3 predictions in 2026-03-07..2026-03-16 repeat an id; the first of each id counts"
+
+
+def asked_again(root: Path, n: int, again: int) -> None:
+    """Log n ids and repeat some of them, in the files of another segment."""
+    answers = [Answer(id=str(i), day=i % 14) for i in range(n)]
+    log(root, answers)
+    log(root, [replace(each, hour=13) for each in answers[:again]], segment=1)
+
+
+def test_clients_that_ask_again_weigh_more_in_drift_and_beyond_one_percent_it_is_said(tmp_path: Path) -> None:
+    asked_again(tmp_path, 198, 2)
+    _, feeds = gather(config(tmp_path))
+    assert feeds.served is not None
+    assert "drift_repeated" not in named(feeds.served.findings)
+    asked_again(tmp_path / "more", 197, 3)
+    evidence, feeds = gather(config(tmp_path / "more"))
+    assert evidence.rows == 200
+    assert feeds.served is not None
+    said = check(feeds.served.findings, "drift_repeated")
+    assert (said.status, said.value, said.limit, said.n) == (CheckStatus.WARN, 0.015, 0.01, 200)
+    assert said.detail == (
+        "1.5 % of 200 predictions in 2026-03-02..2026-03-16 repeat an id, more than 1 %: drift counts each of them, "
+        "so that a client that asks again weighs more; recall and training count the first alone"
+    )
+
+
+def test_of_very_many_rows_those_of_some_ids_say_how_many_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer of an id is looked at or none, so that the share is not made smaller."""
+    monkeypatch.setattr(served_module, "MOST_ROWS", 1_000)
+    asked_again(tmp_path, 2_000, 2_000)
+    _, feeds = gather(config(tmp_path))
+    assert feeds.served is not None
+    said = check(feeds.served.findings, "drift_repeated")
+    assert said.value == 0.5
+    assert said.n is not None
+    assert 600 < said.n < 1_000
+    assert f"50 % of {said.n:,} predictions (those of one id in 5) in " in said.detail
 
 
 def test_the_newest_of_contradictory_labels_wins_and_they_are_counted(tmp_path: Path) -> None:

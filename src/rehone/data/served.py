@@ -24,6 +24,11 @@ ID, AT, VERSION, SCORE, DECISION = "served_id", "served_at", "served_version", "
 OWN = "served_"
 """Columns that begin like this say what was answered, and are never features."""
 
+MOST_REPEATED = 0.01
+"""Share of rows that repeat an id above which it is said that drift counts them all."""
+
+MOST_ROWS = 1_000_000
+
 _FAMILIES = {FeatureKind.NUMERIC: "number", FeatureKind.BOOLEAN: "Boolean", FeatureKind.CATEGORICAL: "text"}
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -90,6 +95,29 @@ class Served:
         """Count the rows of some files into a champion's bins, scores too; unchanged files are not read again."""
         names = {feature.feature for feature in reference.features}
         return self.source(files, {*names, AT, SCORE}).counts(window, reference)
+
+    def note_repeated(self, window: Window, files: Sequence[FileInfo]) -> None:
+        """Note it when so many rows repeat an id that counts, which take each row, weigh some clients double.
+
+        Only ids are read; of more than a million rows those of an even share of all ids.
+        """
+        if not files:
+            return
+        one_in = 1 + sum(f.rows for f in files) // MOST_ROWS
+        digest = pl.col(ID).hash(0)
+        seen = self.source(files, {AT, ID}).collect(
+            window,
+            (ID,),
+            lambda rows: (
+                rows.drop_nulls(ID)
+                .select(digest)
+                .filter(pl.col(ID) % one_in == 0)
+                .select(pl.len().alias("rows"), pl.col(ID).n_unique().alias("ids"))
+            ),
+        )
+        rows, ids = seen.row(0)
+        if rows - ids > MOST_REPEATED * rows:
+            self.note(_weighing_double((rows - ids) / rows, rows, window, one_in))
 
     def read(self, window: Window, columns: Sequence[str], files: Sequence[FileInfo] | None = None) -> pl.DataFrame:
         """Return answered rows with `__time__`, by time, the first of each id; a damaged file is left out and said."""
@@ -194,6 +222,23 @@ def _repeated(rows: int, of: int, window: Window) -> Check:
         n=of,
         detail=f"{rows:,} of {of:,} predictions in {window} repeat an id; the first of each id counts",
         remedy="send an id of its own with each row, unless clients simply asked again",
+    )
+
+
+def _weighing_double(share: float, rows: int, window: Window, one_in: int) -> Check:
+    of = f"{rows:,} predictions" if one_in == 1 else f"{rows:,} predictions (those of one id in {one_in})"
+    return Check(
+        name="drift_repeated",
+        subject=str(window),
+        status=CheckStatus.WARN,
+        value=share,
+        limit=MOST_REPEATED,
+        n=rows,
+        detail=(
+            f"{100 * share:.3g} % of {of} in {window} repeat an id, more than {100 * MOST_REPEATED:g} %: drift counts "
+            "each of them, so that a client that asks again weighs more; recall and training count the first alone"
+        ),
+        remedy="let clients ask again less often, or send an id of its own with each row",
     )
 
 

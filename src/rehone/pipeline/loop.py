@@ -57,7 +57,9 @@ def _drift(live: Live, evidence: Evidence) -> Evidence:
     served, window, reference = live.feeds.served, _window(live), live.profile
     if served is None:
         return evidence
-    counts = served.counts(window, reference, served.fitting(live.contract))
+    fitting = served.fitting(live.contract)
+    counts = served.counts(window, reference, fitting)
+    served.note_repeated(window, fitting)
     own = served.counts(window, reference, served.by_version(live.version))
     features = drift.feature_drift(reference, counts)
     if not counts.rows:
