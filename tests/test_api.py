@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from conftest import Project, world
 from rehone import api, load
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError
+from rehone.records import StagedShadow
+from rehone.runlog import RunLog
+from rehone.store import Store
 
 
 def test_a_date_is_its_midnight_in_the_zone_of_the_data() -> None:
@@ -71,6 +77,34 @@ def test_a_store_that_is_gone_is_not_one_that_never_was(live: Project) -> None:
     with pytest.raises(NotFound, match="mount or restore the store"):
         load(live.root)
     assert not (live.root / "store").exists()
+
+
+def test_status_tells_a_run_under_way_from_one_that_was_killed(live: Project) -> None:
+    """The process of the last record that has no ending lives, is gone, or is on another machine."""
+    (done,) = api.history(live.root)
+    store, runlog = Store(live.root / "store"), RunLog(live.root / "runs")
+    here = replace(
+        done, run_id="99991231T000000000000Z-aaaaaa", status=None, finished_at=None, host=socket.gethostname()
+    )
+    runlog.begin(replace(here, pid=os.getpid()))
+    head = store.head()
+    assert head is not None
+    assert head.version is not None
+    until = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    store.stage(StagedShadow(version=head.version, run_id=here.run_id, started_at=until, deadline=until))
+    (found,) = api.status(live.root).problems
+    assert (found.name, found.status.value) == ("run", "ok")
+    assert found.detail.endswith(
+        f"; version {head.version[:12]} is scored beside the champion until 2026-06-01 12:00:00 UTC at the latest"
+    )
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    runlog.begin(replace(here, pid=ended.pid))
+    (found,) = api.status(live.root).problems
+    assert (found.status.value, "was killed" in found.detail) == ("warn", True)
+    runlog.begin(replace(here, host="elsewhere"))
+    (found,) = api.status(live.root).problems
+    assert (found.status.value, "it is under way there, or was killed" in found.detail) == ("unknown", True)
 
 
 def test_a_project_without_a_store_or_a_deployment_has_no_problem(project: Project) -> None:

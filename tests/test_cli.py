@@ -674,6 +674,17 @@ def test_the_age_of_a_replayed_project_is_counted_to_the_replayed_day() -> None:
             "something is broken: `rehone doctor -p x`",
         ),
         (
+            {
+                "problems": (Check(name="run", status=CheckStatus.OK, detail="a run is under way"),),
+                "deployment": _live(state=DeploymentState.TRIAL),
+            },
+            "wait for the end of the run, or stop it with Ctrl-C: what is live is whole all the time",
+        ),
+        (
+            {"problems": (Check(name="run", status=CheckStatus.WARN, detail="a run was killed"),)},
+            "the last run was killed: `rehone doctor -p x` ends what it left open, and so does the next run",
+        ),
+        (
             {"deployment": _live(state=DeploymentState.TRIAL)},
             "a trial is under way, or its run was killed: `rehone doctor -p x` ends it in that case",
         ),

@@ -19,7 +19,7 @@ import secrets
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ from rehone.records import (
     ProjectStatus,
     RunRecord,
     RunStatus,
+    short_id,
 )
 from rehone.runlog import RunLog
 from rehone.store import Store
@@ -122,33 +123,71 @@ def status(project: Where = ".") -> ProjectStatus:
     config = _config(project)
     runlog = RunLog(config.runs_path)
     runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
-    lost = _lost_store(config, runlog)
+    last, lost = runlog.last(), _lost_store(config, runlog)
     if lost is not None or not config.store_path.exists():
         return ProjectStatus(
             project=config.project.name,
             deployment=None,
             version=None,
-            last_run=runlog.last(),
+            last_run=last,
             runs=runs,
             problems=(lost,) if lost else (),
         )
     store = Store(config.store_path)
     head = store.head()
-    problems: tuple[Check, ...] = ()
+    problems = tuple(_open_run(last, store))
     version = None
     try:
         version = store.version(head.version) if head and head.version else None
     except RehoneError as error:
-        problems = (Check(name="champion", status=CheckStatus.ACT, detail=str(error), remedy="run `rehone doctor`"),)
+        damaged = Check(name="champion", status=CheckStatus.ACT, detail=str(error), remedy="run `rehone doctor`")
+        problems = (damaged, *problems)
     return ProjectStatus(
         project=config.project.name,
         deployment=head,
         version=version,
         replicas=deploy.live_replicas(store, config.deploy, now=_now()),
-        last_run=runlog.last(),
+        last_run=last,
         runs=runs,
         problems=problems,
     )
+
+
+def _open_run(last: RunRecord | None, store: Store) -> Iterator[Check]:
+    """Say of a run that has not ended whether it is under way (ok), was killed (warn), or nobody here can tell."""
+    if last is None or last.status is not None:
+        return
+    where = f"process {last.pid} on {last.host}"
+    if last.host != socket.gethostname():
+        said = f"run {last.run_id} ({where}) has not ended: it is under way there, or was killed"
+        yield Check(name="run", subject=last.run_id, status=CheckStatus.UNKNOWN, detail=said)
+    elif not _lives(last.pid):
+        said = f"run {last.run_id} was killed: there is no {where} any more"
+        yield Check(name="run", subject=last.run_id, status=CheckStatus.WARN, detail=said)
+    else:
+        said = f"run {last.run_id} is under way ({where}){_staged(store)}"
+        yield Check(name="run", subject=last.run_id, status=CheckStatus.OK, detail=said)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _staged(store: Store) -> str:
+    try:
+        staged = store.staged()
+    except RehoneError:
+        return ""
+    if staged is None:
+        return ""
+    until = f"{staged.deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"; version {short_id(staged.version)} is scored beside the champion until {until} at the latest"
 
 
 def _lost_store(config: Config, runlog: RunLog) -> Check | None:

@@ -115,6 +115,8 @@ def next_step(found: ProjectStatus, project: str) -> str:
         return f"put the store back, then `rehone doctor{where}`"
     if any(check.status is CheckStatus.ACT for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
+    if run := next((check for check in found.problems if check.name == "run"), None):
+        return _next_of_run(run, where)
     if live is not None and live.state is DeploymentState.TRIAL:
         return f"a trial is under way, or its run was killed: `rehone doctor{where}` ends it in that case"
     if last is not None and last.status is RunStatus.FAILED:
@@ -122,6 +124,13 @@ def next_step(found: ProjectStatus, project: str) -> str:
     if live is None or live.version is None:
         return f"`rehone run{where}` makes and deploys a first version"
     return _next_of_service(found, live, where)
+
+
+def _next_of_run(run: Check, where: str) -> str:
+    if run.status is CheckStatus.OK:
+        return "wait for the end of the run, or stop it with Ctrl-C: what is live is whole all the time"
+    killed = "was killed" if run.status is CheckStatus.WARN else "is under way, or was killed"
+    return f"the last run {killed}: `rehone doctor{where}` ends what it left open, and so does the next run"
 
 
 def _next_of_service(found: ProjectStatus, live: Deployment, where: str) -> str:
