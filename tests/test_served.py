@@ -501,6 +501,37 @@ def test_a_label_file_whose_inside_is_damaged_is_left_out_and_said(tmp_path: Pat
     assert check(feeds.learn.findings, "file_readable").subject == "labels/2026-03-11.parquet"
 
 
+@pytest.mark.parametrize(("unlabelled", "status"), [("unknown", CheckStatus.WARN), ("negative", CheckStatus.ACT)])
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_a_label_file_without_a_column_that_it_needs_is_named(
+    tmp_path: Path, column: str, unlabelled: str, status: CheckStatus
+) -> None:
+    six(tmp_path)
+    labels(tmp_path, 10, {0: 1, 1: 1})
+    other = pl.DataFrame({"id": [2, 3], "label": [1, 1]}).rename({column: "other"})
+    other.write_parquet(tmp_path / "labels" / "2026-03-13.parquet")
+    pl.DataFrame({"nothing": []}).write_parquet(tmp_path / "labels" / "2026-03-14.parquet")
+    evidence, feeds = gather(config(tmp_path, predictions={"unlabelled": unlabelled}))
+    assert evidence.coverage is not None
+    assert evidence.coverage.labelled == 2
+    said = check(feeds.learn.findings, "label_column")
+    assert (said.status, said.subject) == (status, f"{column} in labels/2026-03-13.parquet")
+    assert said.sentence == (
+        f"column '{column}' is missing in labels/2026-03-13.parquet: no label of it is joined with the log: "
+        "write it again with the column, or correct the name in data"
+    )
+
+
+def test_a_file_of_data_source_without_ids_is_named_and_one_whose_labels_are_to_come_is_not(tmp_path: Path) -> None:
+    six(tmp_path)
+    labels(tmp_path, 10, {0: 1, 1: 1}, folder="data")
+    for day, lacking in ((11, "id"), (12, "label")):
+        path = tmp_path / "data" / f"{START + timedelta(days=day)}.parquet"
+        pl.DataFrame({"id": [2, 3], "label": [1, 1]}).drop(lacking).write_parquet(path)
+    found = open_labels(config(tmp_path, predictions={"labels": None}), NOW).findings
+    assert [(c.name, c.subject) for c in found] == [("label_column", "id in data/2026-03-13.parquet")]
+
+
 # --- versions -----------------------------------------------------------------------------------
 
 

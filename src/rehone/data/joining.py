@@ -13,6 +13,7 @@ import polars as pl
 from rehone.config import Config, Data
 from rehone.data.facts import ODD_LABEL
 from rehone.data.opening import TICK
+from rehone.data.schema import named
 from rehone.data.served import ID
 from rehone.data.source import Source, open_source
 from rehone.data.times import TIME, midnight
@@ -46,10 +47,12 @@ class Labels:
     @property
     def findings(self) -> tuple[Check, ...]:
         """Say which label files are left out; where silence means no, they would teach false negatives, and act."""
-        if self.source is None or self.config.predictions.labels is None:
+        if self.source is None:
             return ()
         status = CheckStatus.ACT if self.config.predictions.unlabelled == "negative" else CheckStatus.WARN
-        return tuple(replace(c, status=status) for c in self.source.findings if c.name in _LEFT_OUT)
+        own = self.config.predictions.labels is not None
+        left_out = (c for c in self.source.findings if own and c.name in _LEFT_OUT)
+        return tuple(replace(c, status=status) for c in (*left_out, *self._lacking(self.source)))
 
     @cached_property
     def stale(self) -> Check | None:
@@ -80,6 +83,25 @@ class Labels:
             ),
             remedy=_write_again(config),
         )
+
+    def _lacking(self, source: Source) -> Iterator[Check]:
+        """Find files whose labels join nothing; in data.source a label itself may be added to a file later."""
+        roles, labels = self.config.data, self.config.predictions.labels
+        needed = (roles.id_column, roles.label) if labels is not None else (roles.id_column,)
+        for name in filter(None, needed):
+            lacking = [f.path for f in source.files if f.rows and name not in f.schema and name not in f.partitions]
+            if lacking:
+                them = "it" if len(lacking) == 1 else "them"
+                yield Check(
+                    name="label_column",
+                    subject=f"{name} in {lacking[0]}",
+                    status=CheckStatus.WARN,
+                    value=float(len(lacking)),
+                    limit=0.0,
+                    n=len(source.files),
+                    detail=f"column {name!r} is missing in {named(lacking)}: no label of {them} is joined with the log",
+                    remedy=f"write {them} again with the column, or correct the name in data",
+                )
 
     def _newest(self, source: Source) -> datetime | None:
         if self.config.predictions.labels is None:
