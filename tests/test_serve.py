@@ -60,6 +60,7 @@ from rehone.serve import (
     routes,
     run,
 )
+from rehone.serve.predicting import row_ids
 from rehone.serve.server import listen
 from rehone.store import Store
 
@@ -334,6 +335,16 @@ def test_good_rows_are_read_as_python_reads_them(rows: list[dict[str, Any]]) -> 
     assert isinstance(found, Asked)
     np.testing.assert_array_equal(READER.encode(found.rows), artifact.encode(offline, CONTRACT))
     assert [row[2] for row in found.rows] == offline["city"].to_list()
+
+
+def test_a_row_has_its_own_id_or_that_of_the_request_with_its_number() -> None:
+    reader = Reader(CONTRACT, id_column="order")
+    rows = [{**ROW, "order": 7}, {**ROW, "order": None}, ROW, {**ROW, "order": ""}, {**ROW, "order": "x"}]
+    many, one = reader.read(json.dumps(rows).encode(), 10), reader.read(json.dumps(ROW).encode(), 10)
+    assert isinstance(many, Asked)
+    assert isinstance(one, Asked)
+    assert row_ids(many, "r") == ["7", "r-1", "r-2", "r-3", "x"]
+    assert (list(row_ids(one, "r")), one.names) == (["r"], CONTRACT.names)
 
 
 # --- following the log ------------------------------------------------------------------------

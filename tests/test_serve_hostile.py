@@ -73,6 +73,12 @@ class Victim(Server):
     log: Path = Path()
     store: Store | None = None
 
+    def metrics(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
@@ -406,6 +412,10 @@ def test_more_connections_than_allowed_are_told_and_leave_room_when_they_go(stor
             for _ in range(30):
                 stack.enter_context(victim.connect())
             wait_for(victim.ask_status, lambda code: code == 503)
+            assert victim.ask("GET", "/health") == (
+                503,
+                {"error": "more than 20 connections are open: close some, or start more workers"},
+            )
             before = victim.descriptors()
             for _ in range(100):
                 stack.enter_context(victim.connect())
@@ -413,6 +423,10 @@ def test_more_connections_than_allowed_are_told_and_leave_room_when_they_go(stor
                 victim.ask_status()  # whatever it says, all of them were accepted before
             wait_for(victim.descriptors, lambda count: count <= before + 11, seconds=3)
         wait_for(victim.ask_status, lambda code: code == 200)
+        text = victim.metrics()
+        told = re.findall(r'^rehone_requests_total\{[^}]*status="503"[^}]*\} (\S+)$', text, re.MULTILINE)
+        assert sum(map(float, told)) >= 2
+        assert re.search(r"^rehone_connections\S* [1-9]", text, re.MULTILINE)
 
 
 # --- models that do not come back -----------------------------------------------------------------
@@ -431,11 +445,7 @@ def left(victim: Victim, count: int, row: dict[str, Any] | list[dict[str, Any]])
 
 
 def waiting(victim: Victim) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", victim.port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    found = re.search(r"^rehone_waiting_rows\S* (\S+)$", text, re.MULTILINE)
+    found = re.search(r"^rehone_waiting_rows\S* (\S+)$", victim.metrics(), re.MULTILINE)
     assert found
     return float(found[1])
 

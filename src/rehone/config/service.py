@@ -20,7 +20,7 @@ class Serve(Section):
     max_rows: int = Field(10_000, ge=1, description="most rows of one request")
     max_body_bytes: int = Field(10_000_000, ge=1000, description="largest request body")
     max_waiting_rows: int = Field(
-        100_000, ge=1, description="rows that may wait for the model; above it requests are answered with 503"
+        100_000, ge=1, description="rows that may wait for one version; above it requests are answered with 503"
     )
     max_connections: int = Field(
         1000, ge=1, description="connections at a time; above it requests are answered with 503"

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rehone.serve.follower import Serving
@@ -50,7 +51,7 @@ class App:
         query, line = scope.get("query_string", b""), scope.get(CONNECTION)
         request = Request(method, path, receive, scope["headers"], query, params, began, line)
         try:
-            answer = await self._answer(route, request)
+            answer = _crowded(line) if line is not None and line.is_beyond else await self._answer(route, request)
         except ClientGone:
             return
         except asyncio.CancelledError:  # the time to drain is over: who still waits is told, and the process ends
@@ -114,6 +115,11 @@ def _log_of(service: Service) -> dict[str, Any]:
         return {"prediction_log": None}
     fields = ("written", "dropped", "waiting", "trouble")
     return {"prediction_log": {field: getattr(log_, field) for field in fields}}
+
+
+def _crowded(line: Any) -> Answer:
+    refused = error(503, f"more than {line.most:,} connections are open: close some, or start more workers")
+    return replace(refused, last=True)
 
 
 def _not_allowed(route: Route, request: Request) -> Answer:

@@ -123,6 +123,7 @@ def _state(service: Service, me: Replica, shadows: Shadows) -> MeterState:
         followed=serving.trouble is None,
         pinned=serving.pinned is not None,
         waiting_rows=service.batcher.waiting_rows,
+        connections=service.connections(),
         log_written=log.written if log else None,
         log_dropped=log.dropped if log else None,
         log_waiting=log.waiting if log else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import math
 import queue
 import threading
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from rehone.serve.follower import Loaded, Serving
 from rehone.serve.rows import Asked, Reader, Row
+
+log = logging.getLogger(__name__)
 
 MOST_ROWS: Final = 10_000
 """Rows scored in one call; what is beyond waits for the next."""
@@ -159,7 +162,10 @@ class Batcher:
             if not one.done.done():  # the client may have gone
                 one.done.set_result(scores[start:end])
             start = end
-        self._told(Batch(batch, scores, seconds))
+        try:
+            self._told(Batch(batch, scores, seconds))
+        except Exception:  # what is told of a batch may not hold up the next one; it is logged whole
+            log.exception("batch not counted", extra={"version": batch[0].loaded.version})
 
 
 def _refuse(waiting: Sequence[Waiting], error: Exception) -> None:

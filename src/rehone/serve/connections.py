@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,8 +36,11 @@ class Connection(HttpToolsProtocol):
 
     It knows since when its headers are awaited and its answer is not read, and ends requests whose
     headers or trailers are too large. Who waits for a prediction leaves its future in `waits`; the
-    future gets `gone` when the client has left.
+    future gets `gone` when the client has left. `held` makes the class with its limits.
     """
+
+    most: float = math.inf
+    told: Callable[[int], None] = staticmethod(lambda _status: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +60,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > SPARE * (self.limit_concurrency or math.inf):
+        if len(self.connections) > SPARE * self.most:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,12 +99,23 @@ class Connection(HttpToolsProtocol):
         if not self.is_answering:
             said = b'{"error":"%s"}' % sentence.encode()
             self.transport.write(ANSWER % (status.encode(), len(said), said))
+            self.told(int(status[:3]))
         self.transport.close()
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether more connections are there than are answered."""
+        return len(self.connections) > self.most
 
     @property
     def is_answering(self) -> bool:
         """Whether a request is under way."""
         return self.cycle is not None and not self.cycle.response_complete
+
+
+def held(most: int, told: Callable[[int], None]) -> type[Connection]:
+    """Return the class of connections of which `most` are answered; `told` hears of requests that were not read."""
+    return type("Held", (Connection,), {"most": most, "told": staticmethod(told)})
 
 
 def sweep(connections: Iterable[Any], *, header_seconds: float, unread_seconds: float) -> None:

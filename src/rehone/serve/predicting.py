@@ -67,6 +67,7 @@ class Service:
     log: Writer | None = None
     shadow: Shadowing | None = None
     meters: Meters = field(default_factory=Meters)
+    connections: Callable[[], int | None] = lambda: None
     batcher: Batcher = field(init=False)
     _readers: tuple[Serving | None, Reader | None] = field(init=False, default=(None, None))
     _new_id: Callable[[], str] = field(init=False)
@@ -98,7 +99,7 @@ class Service:
             return text
         return Refusal(
             status=400,
-            error=f"the request id has {len(text)} characters or odd ones: send 1 to 200 visible ASCII characters, or none",
+            error=f"the request id {text[:40]!r} cannot be kept: send 1 to 200 visible ASCII characters without spaces, or none",
         )
 
     async def score(
@@ -155,11 +156,10 @@ class Service:
 
 def row_ids(asked: Asked, request_id: str) -> Sequence[str]:
     """Name each row: by its own id, else by the request's, numbered where a list was sent."""
-    if asked.ids is not None:
-        return asked.ids
     if not asked.listed:
-        return (request_id,)
-    return [f"{request_id}-{number}" for number in range(len(asked.rows))]
+        return ((asked.ids and asked.ids[0]) or request_id,)
+    own = asked.ids or (None,) * len(asked.rows)
+    return [id_ or f"{request_id}-{number}" for number, id_ in enumerate(own)]
 
 
 def no_model(serving: Serving) -> Refusal:

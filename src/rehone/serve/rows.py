@@ -47,13 +47,13 @@ class Asked:
 
     `rows` hold the values of `names`: the contract's features first (float, bool or text, None
     where missing), then what else was asked to be kept, `msgspec.UNSET` where it was not sent.
-    `ids` are the rows' own, when every row has one. `listed` says that a list was sent, `size` is
+    `ids` are the rows' own, None where one has none. `listed` says that a list was sent, `size` is
     that of the body in bytes.
     """
 
     names: tuple[str, ...]
     rows: Sequence[Row]
-    ids: tuple[str, ...] | None = None
+    ids: tuple[str | None, ...] | None = None
     listed: bool = True
     size: int = 0
 
@@ -149,10 +149,8 @@ class Reader:
     def _asked(self, rows: list[Row], *, listed: bool, size: int = 0) -> Asked:
         if self._id is None:
             return Asked(self.names, rows, None, listed, size)
-        ids = tuple(row[-1] for row in rows)
-        known = all(value is not None and value is not msgspec.UNSET for value in ids)
-        texts = tuple(str(value) for value in ids) if known and ids else None
-        return Asked(self.names, [row[:-1] for row in rows], texts, listed, size)
+        ids = tuple(None if row[-1] in (None, msgspec.UNSET, "") else str(row[-1]) for row in rows)
+        return Asked(self.names, [row[:-1] for row in rows], ids if any(ids) else None, listed, size)
 
     # what is wrong, cell by cell
 

@@ -20,9 +20,8 @@ import uvicorn
 from rehone.config import Config, Serve
 from rehone.errors import RehoneError
 from rehone.records import Replica
-from rehone.serve.app import App
 from rehone.serve.assembly import Clock, Parts, assemble
-from rehone.serve.connections import Connection, sweep
+from rehone.serve.connections import held, sweep
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +59,13 @@ def run(
     ):
         parts = assemble(config, identity(own, clock()), workers, clock)
         server = _Server(
-            _settings(parts.app, policy),
+            _settings(parts, policy),
             policy,
             started=lambda: on_ready(url_of(own)) if on_ready else None,
             stopping=parts.retire,
         )
         parts.heart.alive = server.is_alive
+        parts.service.connections = lambda: len(server.server_state.connections)
         parts.follower.step()  # what is live is loaded before the first request is taken
         with _running(parts, policy.drain_seconds):
             server.run(sockets=[own, *((shared,) if shared else ())])
@@ -143,20 +143,22 @@ def _running(parts: Parts, seconds: float) -> Iterator[None]:
         parts.close()
         for thread in parts.threads:
             thread.join(timeout=max(seconds, 1.0))
+        written = parts.service.log
+        if written is not None and written.waiting:
+            log.error("predictions lost", extra={"rows": written.waiting, "because": written.trouble or "no time left"})
 
 
-def _settings(app: App, policy: Serve) -> uvicorn.Config:
+def _settings(parts: Parts, policy: Serve) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        parts.app,
         interface="asgi3",
-        http=Connection,
+        http=held(policy.max_connections, lambda status: parts.service.meters.requested("unread", status, 0.0)),
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=policy.max_connections,
         timeout_keep_alive=policy.idle_seconds,
         timeout_graceful_shutdown=policy.drain_seconds,
     )
