@@ -187,6 +187,7 @@ class Server:
                 version=self.version,
                 refused_generation=self.refused["generation"] if self.refused else None,
                 refused_because=self.refused["because"] if self.refused else None,
+                pinned=self.replica.pinned,
             )
         )
 

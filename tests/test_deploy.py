@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -202,6 +203,21 @@ def test_a_replica_that_predicts_otherwise_is_rolled_back_at_once(store: Store, 
 def test_a_difference_at_the_tolerance_passes(store: Store, server: Server) -> None:
     server.off = 2.0**-20
     assert bring(store, 2, Deploy(trial_seconds=30, golden_tolerance=2.0**-20 + 1e-12)).confirmed
+
+
+@pytest.mark.parametrize("told", ["heartbeat", "health"])
+def test_a_pinned_replica_is_rolled_back_at_once_and_the_remedy_is_to_unpin_it(store: Store, told: str) -> None:
+    first = bring(store, 1).version
+    with serving(store.root) as server:
+        server.stuck, server.replica = True, replace(server.replica, pinned=told == "heartbeat")
+        server.answer = json.dumps({"pid": os.getpid(), "pinned": first, "generation": None}).encode()
+        promotion = bring(store, 2, QUICK)
+    (check,) = by_name(promotion.checks, "smoke")
+    assert check.detail == f"host-1 is pinned to version {first[:12]} by an operator and follows no deployment"
+    assert check.remedy.startswith(f"unpin it (`DELETE {server.replica.url}/operator/pin`")
+    (back,) = by_name(promotion.checks, "returned")
+    assert (back.status, back.detail) == (CheckStatus.WARN, check.detail)
+    assert live(store) == 1
 
 
 def test_a_replica_that_stays_with_the_old_version_is_rolled_back_after_the_trial(store: Store, server: Server) -> None:

@@ -533,6 +533,21 @@ def test_a_version_that_is_not_whole_in_the_store_is_not_pinned(operated: Operat
     assert operated.ask("POST", "/predict", ROW)[1]["version"] == live
 
 
+def test_nothing_is_pinned_while_the_store_is_away(operated: Operated) -> None:
+    """What cannot be looked for is not missing: 503 and not 404, and what is served stays."""
+    store = operated.store
+    live = published(store, 1).id
+    deployed(store, live)
+    operated.follower.step()
+    store.root.rename(store.root.with_name("away"))
+    for wish in (live[:12], live, "0" * 12, "0" * 64):
+        status, said = operated.ask("POST", "/operator/pin", {"version": wish})
+        assert (status, "mount the store or put it back" in said["error"]) == (503, True), said
+    assert operated.ask("POST", "/predict", ROW)[1]["version"] == live
+    store.root.with_name("away").rename(store.root)
+    assert operated.ask("POST", "/operator/pin", {"version": live})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/operator/reload"), ("GET", "/operator/pin"), ("POST", "/operator/pin"), ("DELETE", "/operator/pin")],

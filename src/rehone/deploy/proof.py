@@ -102,6 +102,8 @@ def returned(store: Store, deployment: Deployment, policy: Deploy, *, clock: Clo
 def _back(replica: Replica, deployment: Deployment) -> Check:
     health = _health(replica)
     back = (health.body.get("generation"), health.body.get("version")) == (deployment.generation, deployment.version)
+    if health.body.get("pinned"):
+        return replace(_held(replica, health.body["pinned"]), name="returned", status=CheckStatus.WARN)
     return Check(
         name="returned",
         subject=replica.name,
@@ -138,9 +140,13 @@ class _Question:
                 yield _not_yet(replica.name, f"{replica.name} has started and was not asked yet")
 
     def _proof(self, replica: Replica) -> Check:
+        if replica.pinned:
+            return _held(replica, replica.version)
         if replica.refused_generation == self.deployment.generation:
             return _refused(replica, replica.refused_because)
         health = _health(replica)
+        if health.body.get("pinned"):
+            return _held(replica, health.body["pinned"])
         refused = health.body.get("refused")
         if isinstance(refused, dict) and refused.get("generation") == self.deployment.generation:
             return _refused(replica, refused.get("because"))
@@ -244,6 +250,13 @@ def _compared(name: str, found: list[float] | None, golden: Sequence[float], pol
 
 def _refused(replica: Replica, because: object) -> Check:
     return _failed(replica.name, f"{replica.name} refused the version ({because or 'it did not say why'})")
+
+
+def _held(replica: Replica, version: object) -> Check:
+    at = short_id(version) if isinstance(version, str) else "none"
+    said = f"{replica.name} is pinned to version {at} by an operator and follows no deployment"
+    remedy = f"unpin it (`DELETE {replica.url.rstrip('/')}/operator/pin` with the operator's token), then run again"
+    return replace(_failed(replica.name, said), remedy=remedy)
 
 
 def _failed(name: str, detail: str) -> Check:

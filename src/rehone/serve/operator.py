@@ -148,7 +148,7 @@ def _status(failed: Exception) -> int:
         return 404
     if isinstance(failed, Corrupt | ArtifactError | SigningError):
         return 422
-    return 503 if isinstance(failed, OSError) else 409
+    return 503 if isinstance(failed, OSError) or isinstance(failed.__cause__, OSError) else 409
 
 
 def _facts(serving: Serving) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class Versions:
 
         Raises:
             NotFound: no version begins so.
-            StoreError: several versions begin so.
+            StoreError: several versions begin so, or the store is away.
             Corrupt: its manifest is damaged.
         """
         found = self._resolve(wanted)
@@ -162,9 +162,16 @@ class Versions:
         if found:
             some = ", ".join(v[: len(wanted) + 6] for v in found[:5])
             raise StoreError(f"{len(found)} versions begin with {wanted!r} ({some}): give more digits")
+        self._refuse_loss()
         raise NotFound(
             f"no version begins with {wanted!r} among {len(self.ids())} in {self.folder}: see `rehone history`"
         )
+
+    def _refuse_loss(self) -> None:
+        """Tell a store that is away from a version that is: what cannot be looked for is not missing."""
+        if not self.folder.is_dir():
+            lost = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+            raise StoreError(f"{self.folder} is missing: mount the store or put it back from a backup") from lost
 
     def ids(self) -> list[str]:
         """Return the id of every version that is there, damaged or not."""
@@ -247,6 +254,7 @@ class Versions:
                 return self.disk.read(folder / name)
             except FileNotFoundError:
                 if not folder.exists():
+                    self._refuse_loss()
                     raise NotFound(
                         f"there is no version {version[:12]} in {self.folder} (never published here, or removed by "
                         "clean-up): see `rehone history`"
