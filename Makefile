@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: demo test quick lint bench docs clean
+.PHONY: demo test quick lint bench bench-serve proof docs clean
 
 demo: $(READY)  ## two years of real data, month by month, with a live service
 	$(BIN)/python examples/bike_high_demand/demo.py
@@ -24,6 +24,14 @@ lint: $(READY)  ## format, style, types, and who may import whom
 
 bench: $(READY)  ## Rehone against the tutorial way, as ratios from one run
 	$(BIN)/python bench/run.py
+
+bench-serve: $(READY)  ## the model service against what others use, as ratios from one run
+	$(BIN)/python bench/serve/run.py
+
+proof: $(READY)  ## the service under load: versions swapped, a worker killed, and beside the tutorial way
+	$(BIN)/python bench/serve/swap.py --swaps 10
+	$(BIN)/python bench/serve/kill.py --times 2
+	$(BIN)/python bench/serve/run.py --quick
 
 docs: $(READY)  ## write the generated pages of docs/reference
 	$(BIN)/python docs/generate.py
