@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import polars as pl
 import pytest
 
 from rehone import profile as profiles
+from rehone.cli.served import served_lines
 from rehone.config import Config
 from rehone.data import learn_from, open_labels, open_served, open_source, validate
 from rehone.data import served as served_module
@@ -25,6 +27,8 @@ from rehone.records import (
     Check,
     CheckStatus,
     Contract,
+    Coverage,
+    Estimate,
     Evidence,
     Feature,
     FeatureKind,
@@ -853,3 +857,72 @@ def test_an_empty_log_is_a_source_without_rows_and_not_a_crash(tmp_path: Path) -
     source, window = source_of(made), Window(NOW - timedelta(days=30), NOW)
     checks = validate(source.facts(window, source.features(), now=NOW), made.data, None)
     assert check(checks, "rows").status is CheckStatus.ACT
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+SHOWN = Window(NOW - timedelta(days=14), NOW)
+
+
+def shown(evidence: Evidence, width: int = 80) -> list[str]:
+    return [click.unstyle(line) for line in served_lines(evidence, width)]
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=9_107, positives=2_044)
+
+
+def served_one(recall: Estimate | None, cost: Estimate | None) -> Evidence:
+    one = ServedVersion(
+        version=NEW, predictions=9_150, labelled=9_107, positives=2_044, recall=recall, cost_per_1000=cost
+    )
+    coverage = Coverage(window=SHOWN, predictions=9_367, due=9_150, labelled=9_107)
+    skewed = (Skew(feature="amount", compared=212, differing=0),)
+    return Evidence(as_of=NOW, champion=NEW, origin="served", coverage=coverage, served=(one,), skew=skewed)
+
+
+def test_what_was_served_is_told_in_words_that_say_what_they_count() -> None:
+    assert shown(served_one(None, None)) == [
+        "",
+        "Served",
+        "  labels      9,367 predictions in 2026-03-02..2026-03-16; 9,150 with a label",
+        "              due, 9,107 of them arrived (99.5 %)",
+        "  version         due  labelled  positives  recall   cost per 1,000",
+        "  bbbbbbbbbbbb  9,150     9,107      2,044  unknown  unknown",
+        "  skew        none in 212 ids that data.source also has in this window",
+    ]
+
+
+def test_intervals_that_do_not_fit_beside_the_counts_have_a_table_of_their_own() -> None:
+    evidence = served_one(estimate(0.5831, 0.5512, 0.6146), estimate(1234.5, 1100.25, 1400.75))
+    assert shown(evidence)[4:8] == [
+        "  version         due  labelled  positives",
+        "  bbbbbbbbbbbb  9,150     9,107      2,044",
+        "  version       recall                cost per 1,000",
+        "  bbbbbbbbbbbb  0.583 [0.551, 0.615]  1,234.50 [1,100.25, 1,400.75]",
+    ]
+    assert max(map(len, shown(evidence))) <= 80
+    assert "  bbbbbbbbbbbb  9,150     9,107      2,044  0.583 [0.551, 0.615]" in shown(evidence, 100)[5]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [(9_150, "(100 %)"), (9_149, "(99.9 %)"), (1, "(less than 0.1 %)"), (0, "(0 %)"), (915, "(10 %)")],
+)
+def test_only_all_is_a_hundred_percent_and_only_none_is_zero(labelled: int, said: str) -> None:
+    coverage = Coverage(window=SHOWN, predictions=9_367, due=9_150, labelled=labelled)
+    lines = shown(Evidence(as_of=NOW, champion=NEW, origin="served", coverage=coverage))
+    assert " ".join(lines).endswith(said)
+
+
+def test_where_features_differ_it_is_said_of_which_ids() -> None:
+    skewed = Skew(feature="amount", compared=212, differing=7, example="id 3 was served amount = 1")
+    lines = shown(Evidence(as_of=NOW, champion=NEW, origin="served", skew=(skewed,)))
+    assert " ".join(" ".join(lines).split()) == (
+        "Served skew amount: 3.3 % of 212 ids that data.source also has in this window differ "
+        "(id 3 was served amount = 1)"
+    )
+
+
+def test_before_there_is_a_champion_nothing_was_served_and_nothing_is_said() -> None:
+    assert shown(Evidence(as_of=NOW, champion=None, origin="served")) == []

@@ -42,8 +42,8 @@ def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
     before, after = said.split("labels are in")
     assert "718 hours asked" in before
     assert re.search(r"would retrain: PSI of temp", before)
-    assert re.search(r"718\s+with a label due, 0 of them arrived \(0%\)", before)
-    assert re.search(r"718\s+with a label due, 718 of them arrived \(100%\)", after)
-    assert re.search(r"skew\s+none: \d+ ids are as in the offline table", after)
+    assert re.search(r"718\s+with a label due, 0 of them arrived \(0 %\)", before)
+    assert re.search(r"718\s+with a label due, 718 of them arrived \(100 %\)", after)
+    assert re.search(r"skew\s+none in \d+ ids that data.source also has in this window", after)
     assert "proved by 1 server" in after
     assert len(set(re.findall(r"version=([0-9a-f]{12})", after))) == 2

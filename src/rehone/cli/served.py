@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import click
+
 from rehone.cli.text import fact, number, table, title, wrapped
 from rehone.records import Estimate, Evidence, ServedVersion, ShadowReport, Skew
+
+Rows: TypeAlias = Sequence[tuple[str, ...]]
+
+_COUNTS: Final = ("due", "labelled", "positives")
+_FOUND: Final = ("recall", "cost per 1,000")
 
 
 def served_lines(evidence: Evidence | None, width: int) -> list[str]:
     """Say what the prediction log holds of the window; nothing when evidence came from the data."""
     if evidence is None or evidence.origin != "served":
         return []
-    lines = title("Served")
+    lines: list[str] = []
     coverage = evidence.coverage
     if coverage is not None:
-        share = "" if coverage.share is None else f" ({coverage.share:.0%})"
+        share = "" if coverage.share is None else f" ({_percent(coverage.labelled, coverage.due)})"
         said = f"{coverage.predictions:,} predictions in {coverage.window}; {coverage.due:,} with a label due, "
         lines += fact("labels", f"{said}{coverage.labelled:,} of them arrived{share}", width)
     lines += _versions(evidence.served, width)
-    return lines + _skew(evidence.skew, width)
+    lines += _skew(evidence.skew, width)
+    return [*title("Served"), *lines] if lines else []
 
 
 def _versions(served: tuple[ServedVersion, ...], width: int) -> list[str]:
     if not served:
         return []
-    rows = [("version", "predictions", "labelled", "positives", "recall", "cost per 1,000")]
-    for each in served:
-        counts = (f"{each.predictions:,}", f"{each.labelled:,}", f"{each.positives:,}")
-        rows.append((each.version[:12], *counts, _estimate(each.recall), _estimate(each.cost_per_1000)))
-    lines = table(rows, right=frozenset({1, 2, 3}))
+    names = [("version",), *((each.version[:12],) for each in served)]
+    counts = [_COUNTS, *((f"{each.predictions:,}", f"{each.labelled:,}", f"{each.positives:,}") for each in served)]
+    found = [_FOUND, *((_estimate(each.recall), _estimate(each.cost_per_1000)) for each in served)]
+    lines = _aligned(names, counts, found, width)
     for each in served:
         if each.unknown:
             lines += wrapped(f"{each.version[:12]}: {each.unknown}", width, indent=2)
     return lines
+
+
+def _aligned(names: Rows, counts: Rows, found: Rows, width: int) -> list[str]:
+    """Put counts and what was found of each version into one table, or into two where one would be too wide."""
+    right = frozenset({1, 2, 3})
+    lines = table([n + c + f for n, c, f in zip(names, counts, found, strict=True)], right=right)
+    if max(len(click.unstyle(line)) for line in lines) <= width:
+        return lines
+    numbers = table([n + c for n, c in zip(names, counts, strict=True)], right=right)
+    return numbers + table([n + f for n, f in zip(names, found, strict=True)])
 
 
 def _skew(found: tuple[Skew, ...], width: int) -> list[str]:
@@ -40,11 +60,11 @@ def _skew(found: tuple[Skew, ...], width: int) -> list[str]:
     differing = [skew for skew in found if skew.differing]
     if not differing:
         compared = max(skew.compared for skew in found)
-        return fact("skew", f"none: {compared:,} ids are as in the offline table", width)
+        return fact("skew", f"none in {compared:,} ids that data.source also has in this window", width)
     lines = []
     for skew in differing:
-        share = "unknown" if skew.share is None else f"{skew.share:.1%}"
-        said = f"{skew.feature}: {share} of {skew.compared:,} ids differ from the offline table"
+        share = _percent(skew.differing, skew.compared)
+        said = f"{skew.feature}: {share} of {skew.compared:,} ids that data.source also has in this window differ"
         lines += fact("skew", said + (f" ({skew.example})" if skew.example else ""), width)
     return lines
 
@@ -68,6 +88,14 @@ def shadow_lines(report: ShadowReport | None, width: int) -> list[str]:
     if report.because:
         lines += fact("not scored", report.because, width)
     return lines
+
+
+def _percent(part: int, whole: int) -> str:
+    """Write a share to a tenth of a percent; only all is 100 %, and only none is 0 %."""
+    if not whole:
+        return "unknown"
+    tenths = part * 1000 // whole
+    return "less than 0.1 %" if part and not tenths else f"{tenths / 10:g} %"
 
 
 def _estimate(found: Estimate | None) -> str:
