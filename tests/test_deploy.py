@@ -750,7 +750,7 @@ def test_a_server_that_has_seen_more_than_the_log_shows_that_records_were_remove
     server.follow()
     (store.root / "deployments" / "0000000002.json").unlink()
     (check,) = by_name(heal(store, clock=now, policy=QUICK), "log")
-    assert (check.status, check.value, check.limit) == (CheckStatus.ACT, 1, 2)
+    assert (check.status, check.value, check.limit) == (CheckStatus.ACT, None, None)
     assert "host-1 has served generation 2, but the log ends at 1" in check.detail
 
 
@@ -809,6 +809,19 @@ def test_looking_changes_nothing_and_tells_what_is_wrong(store: Store, server: S
     (store.root / "deployments" / "0000000001.json").unlink()
     (lost,) = examine(store, policy=QUICK, clock=now)
     assert "generation 1 is missing" in lost.detail
+
+
+def test_the_doctor_says_what_each_server_serves_in_words(store: Store, server: Server) -> None:
+    """A generation and the last one look like a measure and its limit, and are none."""
+    server.follow()
+    (check,) = by_name(examine(store, policy=QUICK, clock=now), "replica")
+    assert (check.status, check.value, check.limit) == (CheckStatus.OK, None, None)
+    assert check.sentence == "host-1 serves generation 1, the last of the log"
+    server.replica = replace(server.replica, pinned=True)
+    server.beat()
+    (check,) = by_name(examine(store, policy=QUICK, clock=now), "replica")
+    assert check.detail == f"host-1 is pinned to version {(server.version or '')[:12]} by an operator"
+    assert check.remedy.startswith("unpin it (`DELETE http://127.0.0.1:")
 
 
 def test_smoke_can_be_asked_again_at_any_time(store: Store, server: Server) -> None:

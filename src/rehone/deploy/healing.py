@@ -108,8 +108,6 @@ def _ahead(store: Store) -> Iterator[Check]:
                 name="log",
                 subject=replica.name,
                 status=CheckStatus.ACT,
-                value=last,
-                limit=replica.generation,
                 detail=f"{replica.name} has served generation {replica.generation}, but the log ends at {last}",
                 remedy="records were removed: put deployments/ back from a backup, or restart that server if the store "
                 "was replaced on purpose",
@@ -188,17 +186,23 @@ def _behind(store: Store, head: Deployment | None, policy: Deploy, clock: Clock)
             name="replica",
             subject=replica.name,
             status=CheckStatus.OK if same else CheckStatus.WARN,
-            value=replica.generation,
-            limit=last,
             detail=_followed(replica, last),
-            remedy="" if same else replica.refused_because or f"look at {replica.url}",
+            remedy="" if same else _remedy(replica),
         )
 
 
 def _followed(replica: Replica, last: int | None) -> str:
     if replica.pinned:
         return f"{replica.name} is pinned to version {short_id(replica.version)} by an operator"
+    if replica.generation == last:
+        return f"{replica.name} serves generation {last}, the last of the log"
     return f"{replica.name} serves generation {replica.generation}, the log ends at {last}"
+
+
+def _remedy(replica: Replica) -> str:
+    if replica.pinned:
+        return f"unpin it (`DELETE {replica.url.rstrip('/')}/operator/pin` with the operator's token)"
+    return replica.refused_because or f"look at {replica.url}"
 
 
 def _mended(name: str, detail: str) -> Check:
