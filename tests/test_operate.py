@@ -315,6 +315,22 @@ def test_a_worker_that_stands_still_is_killed_and_replaced() -> None:
         assert gone(second)
 
 
+def test_a_worker_that_hangs_before_its_first_tick_is_killed_and_replaced(tmp_path: Path) -> None:
+    """Its start has a limit of its own, counted from its beginning."""
+    code = (
+        f"import os, sys, time; from pathlib import Path; hung = Path({str(tmp_path / 'hung')!r})\n"
+        "while hung.exists(): os.write(int(sys.argv[2]), b'.'); time.sleep(0.05)\n"
+        "hung.touch(); time.sleep(60)"
+    )
+    with crew(code, CREW.replace("hung_seconds=0.3", "hung_seconds=0.3, start_seconds=3")) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready 1\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert errors.startswith("worker hangs and is killed\n")
+
+
 SHORT_OF_PROCESSES = """
 import subprocess
 start, starts = subprocess.Popen, []

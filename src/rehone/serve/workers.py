@@ -25,6 +25,9 @@ TICK_SECONDS: Final = 1.0
 HUNG_SECONDS: Final = 30.0
 """A worker whose event loop has not turned for longer is killed and replaced."""
 
+START_SECONDS: Final = 120.0
+"""A worker whose event loop has not turned at all for longer after its start is killed and replaced too."""
+
 LIVED_SECONDS: Final = 10.0
 """A worker that lived longer is replaced at once; after shorter lives the pause doubles."""
 
@@ -44,6 +47,7 @@ def supervise(
     *,
     on_ready: Callable[[str, int], None],
     hung_seconds: float = HUNG_SECONDS,
+    start_seconds: float = START_SECONDS,
 ) -> None:
     """Listen, and keep `policy.workers` processes answering until SIGTERM or SIGINT.
 
@@ -57,7 +61,7 @@ def supervise(
             ever up, or one had to be killed at the end.
     """
     with listen(policy.host, policy.port) as shared, _asked_to_end() as asked:
-        crew = _Crew(tuple(command), told, shared, hung_seconds)
+        crew = _Crew(tuple(command), told, shared, hung_seconds, max(hung_seconds, start_seconds))
         try:
             crew.hire(policy.workers)
             crew.serve(asked, lambda: on_ready(url_of(shared), policy.workers))
@@ -94,6 +98,7 @@ class _Worker:
     tie: socket.socket | None = None
     began: float = 0.0
     ticked: float | None = None
+    killed: bool = False
     pause: float = 0.0
     again: float = 0.0
 
@@ -103,6 +108,11 @@ class _Worker:
         self.pause = min(max(2 * self.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS) if short else 0.0
         self.again = now + self.pause
         self.process = self.ticked = None
+        self.killed = False
+
+    def silent(self, now: float) -> float:
+        """Return the seconds since its last tick, or since its start if there was none."""
+        return now - (self.began if self.ticked is None else self.ticked)
 
 
 @dataclass(eq=False)
@@ -113,6 +123,7 @@ class _Crew:
     told: bytes
     shared: socket.socket
     hung_seconds: float
+    start_seconds: float
     _workers: list[_Worker] = field(default_factory=list)
     _ties: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _was_up: bool = False
@@ -212,11 +223,14 @@ class _Crew:
         code = worker.process.poll()
         if code is not None:
             self._replace(worker, code, now)
-        elif worker.ticked is not None and now - worker.ticked > self.hung_seconds:
-            facts = {"worker": worker.number, "worker_pid": worker.process.pid, "silent_seconds": now - worker.ticked}
+        elif not worker.killed and worker.silent(now) > self._patience(worker):
+            facts = {"worker": worker.number, "worker_pid": worker.process.pid, "silent_seconds": worker.silent(now)}
             log.error("worker hangs and is killed", extra=facts)
             worker.process.kill()
-            worker.ticked = None
+            worker.killed, worker.ticked = True, None
+
+    def _patience(self, worker: _Worker) -> float:
+        return self.start_seconds if worker.ticked is None else self.hung_seconds
 
     def _replace(self, worker: _Worker, code: int, now: float) -> None:
         if code > 0 and worker.ticked is None and not self._was_up:
