@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from rehone import artifact
 from rehone.config import Deploy, Shadow
 from rehone.deploy import ShadowOrder, heal, shadow
-from rehone.deploy.shadowing import merged
+from rehone.deploy.shadowing import _Watch, merged
 from rehone.errors import ArtifactError, Corrupt, NotFound, StoreError
 from rehone.gate import judge_shadow
 from rehone.gate.shadow import rows_needed
@@ -401,6 +401,21 @@ def test_a_damaged_staged_file_troubles_nobody(store: Store) -> None:
     deployed(store, challenger.id)
     follower.step()
     assert follower.now.generation == 2
+
+
+def test_one_failed_read_of_what_is_staged_ends_nothing_before_its_deadline(store: Store) -> None:
+    time_is = [now()]
+    follower, _, challenger = following(store, clock=lambda: time_is[0])
+    store.stage(order_of(challenger.id))
+    stepped(follower, lambda serving: serving.shadow)
+    before = follower.now.shadow
+    (store.root / "shadow.json").write_text("{")
+    follower.step()
+    assert follower.now.shadow is before
+    assert before is not None
+    time_is[0] = before.order.deadline
+    follower.step()
+    assert follower.now.shadow is None
 
 
 def test_a_challenger_that_never_loads_does_not_hold_up_a_rollback(store: Store) -> None:
@@ -879,6 +894,19 @@ def test_the_reports_of_all_servers_add_up_and_nothing_is_left_staged(store: Sto
     assert heard[-1] == f"seconds, {found.sentence}"
     assert store.staged() is None
     assert store.head() == order.beside
+
+
+def test_a_server_that_begins_its_tally_anew_loses_nothing_of_what_it_saw(store: Store) -> None:
+    """After a pin, or under the name of a process before it, counts go back: all lives add up."""
+    order = asked_for(store)
+    watch = _Watch(store, order, QUICK, now)
+    for rows, failed in [(10, 0), (30, 0), (0, 0), (12, 1), (12, 1), (5, 0)]:
+        report = ShadowReport(version=order.version, rows=rows, failed_rows=failed)
+        store.beat(replace(ME, name="host-1", at=now(), shadow=report))
+        watch._read()
+    (found,) = watch._reports()
+    assert (found.rows, found.failed_rows) == (47, 1)
+    assert watch._said() == "47 rows scored beside the champion by 1 server"
 
 
 def test_reports_on_another_version_or_beside_another_champion_do_not_count(store: Store) -> None:

@@ -101,6 +101,8 @@ class _Watch:
     policy: Deploy
     clock: Clock
     reports: dict[str, ShadowReport] = field(default_factory=dict)
+    ended: dict[str, ShadowReport] = field(default_factory=dict)
+    """What a server had counted before it began anew, under the same name."""
 
     def staged(self) -> StagedShadow:
         order, now = self.order, self.clock()
@@ -113,7 +115,7 @@ class _Watch:
         )
 
     def until_end(self, progress: Progress) -> Shadowed:
-        """Read heartbeats until the time is over; the last report of each server counts."""
+        """Read heartbeats until the time is over; the last report of each server counts, on top of what it began anew."""
         order, begun, total = self.order, time.monotonic(), max(1, round(self.order.seconds))
         while True:
             head = self.store.head()
@@ -135,7 +137,17 @@ class _Watch:
             if report is None or report.version != order.version:
                 continue
             if report.champion in (None, order.beside.version):
-                self.reports[replica.name] = report
+                self._take(replica.name, report)
+
+    def _take(self, name: str, report: ShadowReport) -> None:
+        before = self.reports.get(name)
+        if before is not None and _began_anew(before, report):
+            self.ended[name] = self._so_far(name, replace(before, because=None))
+        self.reports[name] = report
+
+    def _so_far(self, name: str, report: ShadowReport) -> ShadowReport:
+        ended = self.ended.get(name)
+        return _sum(ended, report) if ended else report
 
     def _reports(self) -> Iterable[ShadowReport]:
         """Return the last report of each server; one that vanished says so."""
@@ -145,7 +157,7 @@ class _Watch:
         for name, report in sorted(self.reports.items()):
             gone = name in suspects - there
             because = f"{name} vanished while it scored it, which may be why" if gone else report.because
-            yield replace(report, because=f"{name}: {because}" if because and not gone else because)
+            yield replace(self._so_far(name, report), because=f"{name}: {because}" if because and not gone else because)
 
     def _hopeless(self) -> bool:
         """Say whether every live server has told that it cannot load the challenger."""
@@ -154,9 +166,15 @@ class _Watch:
         return bool(told) and all(report is not None and report.because and not report.rows for report in told)
 
     def _said(self) -> str:
-        rows = sum(report.rows for report in self.reports.values())
+        rows = sum(self._so_far(name, report).rows for name, report in self.reports.items())
         count = len(self.reports)
         return f"{rows:,} rows scored beside the champion by {count} server{'' if count == 1 else 's'}"
+
+
+def _began_anew(before: ShadowReport, after: ShadowReport) -> bool:
+    """Tell a tally that begins again, as after a pin, from one that goes on: counts never go back."""
+    counted = ("rows", "failed_rows", "skipped_rows")
+    return any(getattr(after, name) < getattr(before, name) for name in counted)
 
 
 def merged(version: str, champion: str | None, reports: Iterable[ShadowReport]) -> ShadowReport:

@@ -97,6 +97,7 @@ class Follower:
         self._turn = threading.RLock()
         self._awake = threading.Event()
         self._well = True
+        self._order: StagedShadow | None = None
         self._understudy = _Understudy(self._verified, self.wake)
 
     def follow(self, stop: threading.Event, poll_seconds: float) -> None:
@@ -222,21 +223,24 @@ class Follower:
         return load(self._opened(), version, self._policy)
 
     def _look_at_staged(self) -> None:
+        trouble: Exception | None = None
         try:
-            shadow = self._understudy.of(self._staged())
-        except (OSError, RuntimeError, RehoneError) as error:  # RuntimeError: no thread could be started
-            shadow = None
-            if self._well:
-                log.warning("what is staged cannot be read", extra={"because": _said(error)})
-            self._well = False
-        else:
-            self._well = True
+            self._order = self._opened().staged()
+        except (OSError, RehoneError) as error:  # what was read last counts until its deadline
+            trouble = error
+        try:
+            shadow = self._understudy.of(self._due())
+        except RuntimeError as error:  # no thread could be started
+            trouble, shadow = error, None
+        if trouble is not None and self._well:
+            log.warning("what is staged cannot be read or loaded", extra={"because": _said(trouble)})
+        self._well = trouble is None
         if shadow is not self.now.shadow:
             self._show(replace(self.now, shadow=shadow))
 
-    def _staged(self) -> StagedShadow | None:
+    def _due(self) -> StagedShadow | None:
         """Return what is to be scored beside the champion; a pinned server has none."""
-        staged, live = self._opened().staged(), self.now.loaded
+        staged, live = self._order, self.now.loaded
         if staged is None or live is None or self.now.pinned is not None:
             return None
         return None if staged.version == live.version or self._clock() >= staged.deadline else staged
