@@ -134,6 +134,8 @@ def test_a_challenger_within_every_limit_passes() -> None:
         ({"score_counts": (3, 1, 1, 1, 1, 1, 0, 0, 0, 0), "rows": 8}, "shadow_scores", CheckStatus.UNKNOWN),
         ({"score_counts": ()}, "shadow_scores", CheckStatus.UNKNOWN),
         ({"because": "host-1: no memory"}, "shadow_servers", CheckStatus.ACT),
+        ({"vanished": ("host-1",)}, "shadow_servers", CheckStatus.UNKNOWN),
+        ({"vanished": ("host-1",), "failed_rows": 1}, "shadow_servers", CheckStatus.ACT),
     ],
 )
 def test_each_check_at_its_limit_and_just_beyond(change: dict[str, Any], check: str, status: CheckStatus) -> None:
@@ -172,6 +174,13 @@ def test_checks_that_are_off_are_not_made() -> None:
     verdict = judge_shadow(replace(GOOD, changed_decisions=5000, score_counts=()), None, policy)
     assert verdict.outcome is Outcome.PASS
     assert {"shadow_changed", "shadow_scores"}.isdisjoint(check.name for check in verdict.checks)
+
+
+def test_without_any_row_only_the_lack_of_rows_is_said() -> None:
+    verdict = judge_shadow(ShadowReport(version="b" * 64), UNIFORM, Shadow(seconds=60))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    (errors,) = [check for check in verdict.checks if check.name == "shadow_errors"]
+    assert errors.sentence == "nothing was scored, so that nothing is known of its failures"
 
 
 def test_a_fail_outweighs_too_few_rows_and_names_every_reason() -> None:
@@ -967,7 +976,10 @@ def test_a_server_that_vanishes_while_it_scores_is_a_suspicion(store: Store) -> 
         found = shadow(store, order, policy, clock=now, preflight=flies)
     assert found.report is not None
     assert found.report.rows == 15
-    assert found.report.because == "host-9 vanished while it scored it, which may be why"
+    assert (found.report.because, found.report.vanished) == (None, ("host-9",))
+    verdict = judge_shadow(replace(GOOD, vanished=found.report.vanished), UNIFORM, Shadow(seconds=60))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"host-9 vanished while version {'b' * 12} was scored there, which may be why" in verdict.reason
 
 
 def test_ctrl_c_takes_the_challenger_away(store: Store) -> None:

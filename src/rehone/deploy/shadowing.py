@@ -155,9 +155,9 @@ class _Watch:
         suspects = known & self.reports.keys()
         there = {r.name for r in servers(self.store, self.policy, clock=self.clock)} if suspects else set()
         for name, report in sorted(self.reports.items()):
-            gone = name in suspects - there
-            because = f"{name} vanished while it scored it, which may be why" if gone else report.because
-            yield replace(self._so_far(name, report), because=f"{name}: {because}" if because and not gone else because)
+            because = f"{name}: {report.because}" if report.because else None
+            vanished = (name,) if name in suspects - there else ()
+            yield replace(self._so_far(name, report), because=because, vanished=vanished)
 
     def _hopeless(self) -> bool:
         """Say whether every live server has told that it cannot load the challenger."""
@@ -199,6 +199,7 @@ def _sum(a: ShadowReport, b: ShadowReport) -> ShadowReport:
         challenger_seconds=a.challenger_seconds + b.challenger_seconds,
         score_counts=tuple(x + y for x, y in zip_longest(a.score_counts, b.score_counts, fillvalue=0)),
         because="; ".join(filter(None, (a.because, b.because))) or None,
+        vanished=(*a.vanished, *b.vanished),
     )
 
 

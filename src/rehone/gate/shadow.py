@@ -70,6 +70,8 @@ def judge_shadow(report: ShadowReport, expected: ScoreProfile | None, policy: Sh
 def _checks(report: ShadowReport, expected: ScoreProfile | None, policy: Shadow) -> Iterator[Check]:
     if report.because:
         yield _unable(report)
+    if report.vanished:
+        yield _vanished(report)
     yield _rows(report, policy)
     yield _errors(report, policy)
     if report.rows:
@@ -87,6 +89,17 @@ def _unable(report: ShadowReport) -> Check:
         status=CheckStatus.ACT,
         detail=f"version {short_id(report.version)} could not be scored by every server ({report.because})",
         remedy="look at the log of that server and at the libraries it runs with",
+    )
+
+
+def _vanished(report: ShadowReport) -> Check:
+    """Doubt a challenger whose server went away: it may be why, and beside rows it failed on it is too likely."""
+    return Check(
+        name="shadow_servers",
+        status=CheckStatus.ACT if report.failed_rows else CheckStatus.UNKNOWN,
+        detail=f"{', '.join(report.vanished)} vanished while version {short_id(report.version)} was scored there, "
+        "which may be why",
+        remedy="look at why that server ended; if somebody ended it, run again",
     )
 
 
@@ -114,6 +127,9 @@ def _more_rows(report: ShadowReport, policy: Shadow) -> str:
 
 
 def _errors(report: ShadowReport, policy: Shadow) -> Check:
+    if not report.rows + report.failed_rows:
+        said = "nothing was scored, so that nothing is known of its failures"
+        return Check(name="shadow_errors", status=CheckStatus.UNKNOWN, limit=policy.max_error_share, n=0, detail=said)
     found = _Share("shadow_errors", report.failed_rows, report.rows + report.failed_rows, policy.max_error_share)
     said = f"the challenger failed on {report.failed_rows:,} of {count(found.n, 'row')} that the champion answered"
     return found.check(said, policy.level, "its servers' logs say why: mend that and train again")
@@ -126,7 +142,7 @@ def _changed(report: ShadowReport, policy: Shadow, limit: float) -> Check:
 
 
 class _Share:
-    """One count of n rows against the largest share that is allowed.
+    """One count of n rows, at least one, against the largest share that is allowed.
 
     Beyond the limit for sure (its lower bound is above) is a fail; beyond it by the count alone
     is inconclusive; within it is a pass, on weak evidence until the upper bound is within too.
@@ -138,8 +154,8 @@ class _Share:
     def check(self, said: str, level: float, remedy: str) -> Check:
         low, high = compare.clopper_pearson(self.hits, self.n, 2 * level - 1)
         status = self._status(low, high)
-        value = self.hits / self.n if self.n else None
-        shown, most = against(100 * (value or 0.0), 100 * self.limit, digits=2)
+        value = self.hits / self.n
+        shown, most = against(100 * value, 100 * self.limit, digits=2)
         return Check(
             name=self.name,
             status=status,
@@ -147,13 +163,11 @@ class _Share:
             limit=self.limit,
             interval=(low, high),
             n=self.n,
-            detail=f"{said}{f' ({shown} %)' if self.n else ''}, must be at most {most} %{self._bound(status, low, high, level)}",
+            detail=f"{said} ({shown} %), must be at most {most} %{self._bound(status, low, high, level)}",
             remedy=self._remedy(status, level, remedy),
         )
 
     def _status(self, low: float, high: float) -> CheckStatus:
-        if not self.n:
-            return CheckStatus.UNKNOWN
         if low > self.limit:
             return CheckStatus.ACT
         if self.hits > self.limit * self.n:
@@ -162,8 +176,6 @@ class _Share:
 
     def _bound(self, status: CheckStatus, low: float, high: float, level: float) -> str:
         sure = f"with {percent(level)} confidence"
-        if not self.n:
-            return ""
         if status is CheckStatus.ACT:
             return f"; at least {number(100 * low, 2)} % {sure}"
         weak = "; weak evidence" if status is CheckStatus.WARN else ""

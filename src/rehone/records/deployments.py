@@ -100,7 +100,7 @@ class ShadowReport:
     `rows` were scored by both, `failed_rows` by the champion alone, `skipped_rows` by neither
     plan nor fault: the server was too busy. Times are seconds spent on `rows` by each.
     `score_counts` are the challenger's scores in the bins of its own score profile. `because`
-    says why a server cannot score it at all.
+    says why a server cannot score it at all; `vanished` names servers that went away with it.
     """
 
     version: str
@@ -116,6 +116,7 @@ class ShadowReport:
     challenger_seconds: float = 0.0
     score_counts: tuple[int, ...] = ()
     because: str | None = None
+    vanished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
