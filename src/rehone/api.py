@@ -87,7 +87,7 @@ def check(project: Where = ".", *, as_of: When = None) -> Preview:
     from rehone import pipeline
 
     config = _config(project)
-    return pipeline.preview(config, as_of=moment(as_of, config))
+    return pipeline.preview(config, as_of=moment(as_of, config), now=_now())
 
 
 def load(project: Where = ".", version: str | None = None) -> Predictor:

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import START, Project, world
 from rehone import api, load
+from rehone.cli import main
 from rehone.config import Predictions
 from rehone.predictions import Entry, Writer
 from rehone.records import CheckStatus, RunRecord, RunStatus, TriggerKind
@@ -185,3 +186,51 @@ def test_a_version_served_but_hardly_labelled_teaches_nothing(lived: Project) ->
     assert record.status is RunStatus.FAILED
     assert "37.5 % of 960 predictions in " in record.sentence
     assert "need 90 %" in record.sentence
+
+
+def three_from_the_future(project: Project, day: int) -> None:
+    """Date three rows of a day's file eighty years later."""
+    path = project.root / "data" / f"{START + timedelta(days=day)}.parquet"
+    frame = pl.read_parquet(path)
+    later = pl.when(pl.int_range(pl.len()) < 3).then(pl.col("at").dt.offset_by("80y")).otherwise("at")
+    frame.with_columns(at=later).write_parquet(path)
+
+
+def checked(project: Project, day: int, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = main(["check", "-p", str(project.root), "--as-of", f"{START + timedelta(days=day)}"])
+    return code, " ".join(capsys.readouterr().out.split())
+
+
+def test_check_refuses_what_a_first_run_would_refuse(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.configure()
+    project.feed(0, 70)
+    code, said = checked(project, 70, capsys)
+    assert (code, said.split(":")[0]) == (0, "would retrain")
+    assert " ok future: 0, limit 0 " in said
+    three_from_the_future(project, 60)
+    preview = api.check(project.root, as_of=START + timedelta(days=70))
+    code, said = checked(project, 70, capsys)
+    assert (code, said.split(":")[0]) == (2, "would not retrain")
+    assert " act future: 3, limit 0, n 3 " in said
+    assert not (project.root / "store").exists()
+    record = project.run(70)
+    assert record.status is RunStatus.FAILED
+    assert (preview.would_train, preview.sentence) == (False, record.sentence)
+    assert preview.data_checks == record.data_checks
+
+
+def test_check_refuses_what_a_run_after_drift_would_refuse(lived: Project) -> None:
+    """A calm champion needs no training window: nothing is read of it."""
+    configure(lived, evidence="data")
+    lived.configure(**LOOP | {"predictions": {}, "data": LOOP["data"] | {"min_rows": 10**6}})
+    calm = api.check(lived.root, as_of=START + timedelta(days=84))
+    assert not calm.would_train
+    assert "rows" not in {c.name for c in calm.data_checks}
+    for n in range(84, 90):
+        rows_of(n, shift=4.0).write_parquet(lived.root / "data" / f"{START + timedelta(days=n)}.parquet")
+    moved = api.check(lived.root, as_of=START + timedelta(days=90))
+    assert moved.trigger is not None
+    assert moved.trigger.kind is TriggerKind.DRIFT
+    assert not moved.would_train
+    assert "need at least 1,000,000" in moved.sentence
+    assert moved.sentence == lived.run(90).sentence

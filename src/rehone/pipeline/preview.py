@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rehone import trigger
+from rehone import data, trigger
 from rehone.config import Config
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
-from rehone.pipeline.feeds import open_feeds
+from rehone.pipeline.feeds import Feeds, open_feeds
+from rehone.pipeline.story import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
-from rehone.records import Deployment, DeploymentState, Preview
+from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
 from rehone.runlog import RunLog
 from rehone.store import Store
 
 
-def preview(config: Config, *, as_of: datetime) -> Preview:
+def preview(config: Config, *, as_of: datetime, now: datetime) -> Preview:
     """Say what a run would decide on that day, and change nothing.
 
-    The champion is the version that was live on that day by the deployment log.
+    The champion is the version that was live on that day by the deployment log. Where a run would
+    train, its window is judged as the run would, in streamed aggregates: no row is kept. `now` is
+    the time on the clock: what is dated later than that is in the future on any day.
+
+    Raises:
+        DataError: the data cannot be read.
     """
     champion: Champion | None = None
     lines = RunLog(config.runs_path).lines()
@@ -33,6 +39,11 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
     found = findings(feeds, config, as_of, champion)
     broken = (*acting(found), *decision.incidents)
     said = all_of("data incident", broken) if broken else decision.reason
+    if decision.kind is not None and not broken:
+        window = trailing_window(config, as_of)
+        found = _judged(feeds, config, window, now=now, reference=champion.profile if champion else None, known=found)
+        if broken := acting(found):
+            said = all_of(f"the data in {window} cannot be learned from", broken)
     return Preview(
         project=config.project.name,
         as_of=as_of,
@@ -43,6 +54,16 @@ def preview(config: Config, *, as_of: datetime) -> Preview:
         trigger=decision,
         data_checks=found,
     )
+
+
+def _judged(
+    feeds: Feeds, config: Config, window: Window, *, now: datetime, reference: Profile | None, known: tuple[Check, ...]
+) -> tuple[Check, ...]:
+    """Judge the rows that a challenger would learn from, after what is known already."""
+    facts = feeds.learn.facts(window, feeds.learn.features(), now=now, profile=reference)
+    checks = (*feeds.warnings, *data.validate(facts, config.data, reference))
+    again = {(check.name, check.subject) for check in checks}
+    return (*(check for check in known if (check.name, check.subject) not in again), *checks)
 
 
 def _no_preview(config: Config, as_of: datetime, champion: Champion) -> Preview:
