@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ from rehone.records import (
     StagedShadow,
     Window,
 )
+from rehone.serve.batching import Batch, Waiting
 from rehone.serve.follower import Follower, Loaded, Serving, Staged
 from rehone.serve.heartbeat import Heart
 from rehone.serve.rows import Asked, Reader
@@ -638,19 +640,8 @@ def test_a_heart_stops_while_the_server_hangs_and_goes_on_after(store: Store) ->
 # --- scoring beside the champion ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Question:
-    asked: Asked
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A batch as the service hands it on."""
-
-    waiting: Sequence[Question]
-    scores: NDArray[np.float64]
-    serving: Serving
-    loaded: Loaded
+LOOP = asyncio.new_event_loop()  # nobody awaits these answers
+LOOP.close()
 
 
 @dataclass
@@ -665,7 +656,7 @@ class Stage:
         loaded = Loaded(challenger, "b" * 64, profile)
         return cls(Loaded(a_predictor(1), "a" * 64), Staged(order_of("b" * 64, share=share), loaded))
 
-    def answered(self, *requests: list[dict[str, Any]]) -> Answered:
+    def answered(self, *requests: list[dict[str, Any]]) -> Batch:
         """Let the champion answer some requests in one batch."""
         extra = self.staged.loaded.predictor.contract.names if self.staged.loaded else ()
         reader = Reader(self.champion.predictor.contract, extra=extra)
@@ -674,7 +665,8 @@ class Stage:
         whole = [one for one in asked if isinstance(one, Asked)]
         scores = np.concatenate([self.champion.predictor.score(reader.encode(one.rows)) for one in whole])
         serving = Serving(loaded=self.champion, generation=1, shadow=self.staged)
-        return Answered([Question(one) for one in whole], scores, serving, self.champion)
+        done: asyncio.Future[NDArray[np.float64]] = asyncio.Future(loop=LOOP)
+        return Batch([Waiting(serving, self.champion, reader, one, "r-1", done) for one in whole], scores, 0.0)
 
     def report(self, shadows: Shadows, rows: int) -> ShadowReport:
         """Wait until so many rows have come to an end, and return the report."""
@@ -839,7 +831,8 @@ def test_a_late_look_at_what_was_staged_before_loses_no_batch_that_comes_after()
 def test_without_anything_staged_nothing_is_scored_and_the_last_thread_ends() -> None:
     stage, shadows = Stage.of(a_predictor(2)), Shadows()
     threads = {thread for thread in threading.enumerate() if thread.name == "shadow"}
-    shadows.offer(replace(stage.answered(rows_like(3)), serving=Serving(loaded=stage.champion)))
+    batch, alone = stage.answered(rows_like(3)), Serving(loaded=stage.champion)
+    shadows.offer(replace(batch, waiting=[replace(one, serving=alone) for one in batch.waiting]))
     assert shadows.report(None) is None
     shadows.offer(stage.answered(rows_like(3)))
     stage.report(shadows, 3)

@@ -9,13 +9,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rehone.records import Contract, ShadowReport
-from rehone.serve.follower import Loaded, Serving, Staged
+from rehone.serve.batching import Batch
+from rehone.serve.follower import Loaded, Staged
 from rehone.serve.rows import Asked, Reader, Row, encode_rows
 
 log = logging.getLogger(__name__)
@@ -24,26 +25,6 @@ MOST_WAITING: Final = 16
 """Batches that wait for the challenger; what comes beyond is skipped."""
 HUNG_SECONDS: Final = 30.0
 """Time after which a batch under way is reported as one that does not come back."""
-
-
-class Question(Protocol):
-    """The rows of one request."""
-
-    @property
-    def asked(self) -> Asked: ...
-
-
-class Batch(Protocol):
-    """Rows that the champion has answered together, in the order of `scores`."""
-
-    @property
-    def waiting(self) -> Sequence[Question]: ...
-    @property
-    def scores(self) -> NDArray[np.float64]: ...
-    @property
-    def serving(self) -> Serving: ...
-    @property
-    def loaded(self) -> Loaded: ...
 
 
 class Shadows:
