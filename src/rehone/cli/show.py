@@ -24,6 +24,7 @@ from rehone.records import (
     RunStatus,
     TriggerKind,
     Verdict,
+    short_id,
 )
 
 COLOURS = {
@@ -102,7 +103,7 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
     lines = wrapped(preview.sentence, width, indent=2, first=f"{answer}: ")
     lines[0] = click.style(answer, bold=True) + lines[0][len(answer) :]
     lines += fact("as of", moment(preview.as_of), width)
-    lines += fact("champion", preview.champion[:12] if preview.champion else "none", width)
+    lines += fact("champion", short_id(preview.champion), width)
     if preview.evidence is not None and preview.evidence.window is not None:
         lines += fact("window", f"{preview.evidence.window}, {preview.evidence.rows:,} rows", width)
     if preview.data is not None:
@@ -158,7 +159,7 @@ def _facts(record: RunRecord, width: int) -> list[str]:
     if record.trigger is not None:
         kind = f"{record.trigger.kind}: " if record.trigger.kind else "none: "
         lines += fact("trigger", f"{kind}{record.trigger.reason}", width)
-    lines += fact("champion", record.champion[:12] if record.champion else "none", width)
+    lines += fact("champion", short_id(record.champion), width)
     if record.data is not None:
         lines += _data(record.data, width)
     lines += _split(record, width)
@@ -166,7 +167,7 @@ def _facts(record: RunRecord, width: int) -> list[str]:
         lines += fact("version", record.version, width)
     if record.deployment is not None:
         made = record.deployment
-        served = made.version[:12] if made.version else "nothing"
+        served = short_id(made.version) if made.version else "nothing"
         lines += fact("deployment", f"generation {made.generation}: {made.action} of {served}, {made.state}", width)
     return lines
 

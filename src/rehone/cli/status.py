@@ -45,7 +45,7 @@ def _live(found: ProjectStatus, width: int) -> list[str]:
     if live is None:
         return fact("live", "nothing: no version was ever deployed", width)
     by = f"since {moment(live.at)}, by {live.actor}, generation {live.generation} ({live.action}, {live.state})"
-    served = live.version[:12] if live.version else "nothing"
+    served = short_id(live.version) if live.version else "nothing"
     lines = fact("live", f"{served} {by}", width)
     return lines + (fact("because", live.reason, width) if live.reason else [])
 
@@ -199,8 +199,8 @@ def manual_lines(deployments: tuple[Deployment, ...], *, width: int) -> list[str
 
 def rollback_lines(deployment: Deployment, width: int) -> list[str]:
     """Say what a rollback put back."""
-    served = f"version {deployment.version[:12]} is live again" if deployment.version else "nothing is served now"
-    before = f"; before: {deployment.previous[:12]}" if deployment.previous else ""
+    served = f"version {short_id(deployment.version)} is live again" if deployment.version else "nothing is served now"
+    before = f"; before: {short_id(deployment.previous)}" if deployment.previous else ""
     return wrapped(f"{served} (generation {deployment.generation}{before})", width, indent=2, first="rolled back: ")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Corrupt
-from rehone.records import StagedShadow
+from rehone.records import StagedShadow, short_id
 from rehone.store.words import telling
 
 
@@ -29,7 +29,7 @@ class StagedFile:
         Raises:
             StoreError: it cannot be written.
         """
-        with telling(self.disk, self.root, f"staging version {staged.version[:12]}", needed=1000):
+        with telling(self.disk, self.root, f"staging version {short_id(staged.version)}", needed=1000):
             self.disk.replace(self.path, encode(staged))
 
     def read(self) -> StagedShadow | None:

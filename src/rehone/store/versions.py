@@ -15,7 +15,7 @@ from pathlib import Path
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError
-from rehone.records import FileDigest, Manifest, ModelVersion
+from rehone.records import FileDigest, Manifest, ModelVersion, short_id
 from rehone.store.drafts import draft_folder
 from rehone.store.words import telling
 
@@ -96,16 +96,16 @@ class Versions:
             NotFound: there is no such version.
         """
         folder = self.folder / version
-        with self._held(version), telling(self.disk, self.root, f"reading signatures of version {version[:12]}"):
+        with self._held(version), telling(self.disk, self.root, f"reading signatures of version {short_id(version)}"):
             names = [match for match in map(_SIGNATURE.fullmatch, self.disk.names(folder)) if match]
             found = {match[1]: self.disk.read(folder / match[0]) for match in names}
         if not found and not folder.exists():
-            raise NotFound(f"there is no version {version[:12]} in {self.folder}: see `rehone history`")
+            raise NotFound(f"there is no version {short_id(version)} in {self.folder}: see `rehone history`")
         return found
 
     def _add(self, version: str, beside: Mapping[str, bytes]) -> None:
         folder = self.folder / version
-        with self._held(version), telling(self.disk, self.root, f"signing version {version[:12]}", needed=1000):
+        with self._held(version), telling(self.disk, self.root, f"signing version {short_id(version)}", needed=1000):
             present = self.disk.names(folder)
             for name, text in beside.items():
                 if name not in present or self.disk.read(folder / name) != text:
@@ -207,18 +207,18 @@ class Versions:
                     wrong.append(str(error))
         if wrong and not (self.folder / version).exists():
             raise NotFound(
-                f"version {version[:12]} was removed by clean-up while it was read: look again at what is live"
+                f"version {short_id(version)} was removed by clean-up while it was read: look again at what is live"
             )
         if wrong:
             raise Corrupt(
-                f"version {version[:12]} is damaged ({'; '.join(wrong)}): put versions/{version} back from a backup, "
+                f"version {short_id(version)} is damaged ({'; '.join(wrong)}): put versions/{version} back from a backup, "
                 "or roll back to another version"
             )
         return files
 
     def _verified(self, version: str, name: str, digest: FileDigest) -> bytes:
         try:
-            with telling(self.disk, self.root, f"reading {name} of version {version[:12]}"):
+            with telling(self.disk, self.root, f"reading {name} of version {short_id(version)}"):
                 data = self._bytes(version, name)
         except (NotFound, Corrupt) as error:
             raise Corrupt(f"{name} is missing") from error
@@ -231,20 +231,20 @@ class Versions:
         return data
 
     def _manifest(self, version: str) -> Manifest:
-        with telling(self.disk, self.root, f"reading version {version[:12]}"):
+        with telling(self.disk, self.root, f"reading version {short_id(version)}"):
             body = self._bytes(version, MANIFEST)
         if hashlib.sha256(body).hexdigest() != version:
             raise Corrupt(
-                f"the manifest of version {version[:12]} has SHA-256 {hashlib.sha256(body).hexdigest()[:12]}: "
+                f"the manifest of version {short_id(version)} has SHA-256 {hashlib.sha256(body).hexdigest()[:12]}: "
                 f"put versions/{version} back from a backup, or roll back to another version"
             )
         manifest = decode(body, Manifest, source=f"versions/{version}/{MANIFEST}")
         if manifest.format > MANIFEST_FORMAT:
             raise StoreError(
-                f"version {version[:12]} is of format {manifest.format}, this Rehone reads up to {MANIFEST_FORMAT}: "
+                f"version {short_id(version)} is of format {manifest.format}, this Rehone reads up to {MANIFEST_FORMAT}: "
                 "upgrade Rehone"
             )
-        _refuse_names(manifest.files, f"version {version[:12]}")
+        _refuse_names(manifest.files, f"version {short_id(version)}")
         return manifest
 
     def _bytes(self, version: str, name: str) -> bytes:
@@ -256,10 +256,10 @@ class Versions:
                 if not folder.exists():
                     self._refuse_loss()
                     raise NotFound(
-                        f"there is no version {version[:12]} in {self.folder} (never published here, or removed by "
+                        f"there is no version {short_id(version)} in {self.folder} (never published here, or removed by "
                         "clean-up): see `rehone history`"
                     ) from None
-        raise Corrupt(f"{name} is missing from version {version[:12]}: put it back from a backup")
+        raise Corrupt(f"{name} is missing from version {short_id(version)}: put it back from a backup")
 
     @contextlib.contextmanager
     def _held(self, version: str) -> Iterator[None]:
@@ -280,7 +280,7 @@ class Versions:
             StoreError: the disk does not allow it.
         """
         target = self.folder / version
-        with telling(self.disk, self.root, f"removing version {version[:12]}"):
+        with telling(self.disk, self.root, f"removing version {short_id(version)}"):
             try:
                 handle = self.disk.lock_folder(target)
             except FileNotFoundError:
