@@ -587,6 +587,16 @@ def test_what_several_writers_left_of_a_past_day_becomes_one_file_that_says_so(t
     assert json.loads(said) == {"one": [[0, 2]], "two": [[0, 2]]}
 
 
+def test_a_file_whose_inside_is_damaged_leaves_its_folder_unmerged_and_no_other(tmp_path: Path) -> None:
+    for day in (DAY, DAY + timedelta(days=1)):
+        write(tmp_path, f"on_{day:%d}", [["a"], ["b"]], at=day)
+    damaged = tmp_path / FOLDER / "on_01.0-0.parquet"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:4] + bytes(80) + whole[84:])
+    sweep(tmp_path, DAY + timedelta(days=3))
+    assert names(tmp_path) == ["on_01.0-0.parquet", "on_01.1-1.parquet", "together_s.2-2.parquet"]
+
+
 def test_a_day_that_is_not_yet_settled_is_left_to_its_writers(tmp_path: Path) -> None:
     write(tmp_path, "one", [["a"], ["b"]])
     sweep(tmp_path, DAY + timedelta(days=2) - timedelta(seconds=1))

@@ -94,7 +94,10 @@ class Compaction:
                     yield
                     continue
                 for folder in versions(path):
-                    self._tidy(folder, day, today)
+                    try:
+                        self._tidy(folder, day, today)
+                    except DAMAGED as error:  # one damaged file may not keep every later day untidy
+                        log.warning("predictions not merged", extra={"folder": str(folder), "because": str(error)})
                     yield
 
     # --- one folder ---------------------------------------------------------------------------
