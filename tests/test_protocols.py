@@ -777,6 +777,28 @@ def test_the_page_needs_nothing_but_itself_and_names_every_route(door: Door) -> 
         assert path in seen.text
 
 
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(("Fri", "Mon", "Sat", "Sun", "Thu"), "Sun, Thu<"), (("Fri", "Mon", "Sat", "Sun", "Thu", "Tue"), "Sun, Thu, …<")],
+)
+def test_examples_of_a_column_say_that_there_are_more(days: tuple[str, ...], said: str) -> None:
+    contract = Contract(features=(Feature("day", FeatureKind.CATEGORICAL, days),), label="y")
+    served = openapi.Served(project="p", contract=contract, max_rows=1, max_body_bytes=1000)
+    assert said in openapi.page(openapi.document(served)).decode()
+
+
+def test_what_is_tried_on_the_page_is_no_evidence(door: Door) -> None:
+    text = door.ask("GET", "/docs")[2].decode()
+    assert '"x-rehone-probe": "1"' in text
+    assert "not written to the prediction log" in text
+
+
+def test_the_page_shows_that_a_route_opens_and_wraps_what_is_long(door: Door) -> None:
+    text = door.ask("GET", "/docs")[2].decode()
+    assert 'summary::before { content: "\\25b8"' in text
+    assert "summary code { min-width: 0; overflow-wrap: anywhere }" in text
+
+
 def test_names_of_columns_cannot_become_markup() -> None:
     evil = "<script>alert(1)</script>"
     contract = Contract(features=(Feature(evil, FeatureKind.CATEGORICAL, (evil,)),), label="y")

@@ -25,24 +25,30 @@ _STYLE: Final = """
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 56rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; overflow-wrap: anywhere }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem }
 h3 { font-size: 1rem; margin: 0 }
-p { margin: .4rem 0; color: var(--soft) }
+p { margin: .4rem 0; color: var(--soft); overflow-wrap: anywhere }
 code, pre, textarea { font: .875rem/1.5 ui-monospace, monospace }
 pre, textarea { width: 100%; margin: .5rem 0; padding: .75rem; overflow: auto; background: var(--shade); color: var(--ink);
   border: 1px solid var(--line); border-radius: 6px; overflow-wrap: anywhere; white-space: pre-wrap }
 textarea { min-height: 9rem; resize: vertical }
 article { margin: 0 0 .75rem; border: 1px solid var(--line); border-radius: 8px }
 article > details > summary { padding: .7rem 1rem; cursor: pointer; display: flex; flex-wrap: wrap; gap: .2rem .75rem;
-  align-items: baseline }
+  align-items: baseline; list-style: none }
+summary::-webkit-details-marker { display: none }
+summary::before { content: "\\25b8"; color: var(--soft); width: .8rem }
+details[open] > summary::before { content: "\\25be" }
+summary code { min-width: 0; overflow-wrap: anywhere }
 article > details > div { padding: 0 1rem 1rem }
+article > details > div, .wide { overflow-x: auto }
 .method { font-weight: 700; color: var(--accent); min-width: 3rem }
 .what { color: var(--soft); font-weight: 400 }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; font-size: .925rem }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-top: 1px solid var(--line) }
 th { color: var(--soft); font-weight: 600 }
-td { overflow-wrap: anywhere }
+td { overflow-wrap: break-word }
+td:first-child { overflow-wrap: anywhere; min-width: 5rem }
 button { font: inherit; font-weight: 600; padding: .45rem 1.1rem; border: 1px solid var(--accent); border-radius: 6px;
   background: var(--accent); color: var(--paper); cursor: pointer }
 button:focus-visible, summary:focus-visible, textarea:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
@@ -57,7 +63,7 @@ form.addEventListener("submit", async (event) => {
   said.className = "";
   try {
     const answer = await fetch("predict", {method: "POST", body: form.rows.value,
-      headers: {"content-type": "application/json"}});
+      headers: {"content-type": "application/json", "x-rehone-probe": "1"}});
     const text = await answer.text();
     let shown = text;
     try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch (error) { shown = text; }
@@ -93,11 +99,11 @@ def _columns(row: dict[str, Any]) -> Iterator[str]:
     yield f"<h2>Columns</h2><p>{escape(row['description'])}</p>"
     if "properties" not in row:
         return
-    yield '<table><thead><tr><th scope="col">column</th><th scope="col">values</th></tr></thead><tbody>'
+    yield '<div class="wide"><table><thead><tr><th scope="col">column</th><th scope="col">values</th></tr></thead><tbody>'
     for name, cell in row["properties"].items():
         needed = "" if name in row["required"] else ", may be left out"
         yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(_values(cell) + needed)}</td></tr>"
-    yield "</tbody></table>"
+    yield "</tbody></table></div>"
 
 
 def _values(cell: dict[str, Any]) -> str:
@@ -105,7 +111,8 @@ def _values(cell: dict[str, Any]) -> str:
         return "true, false or null"
     said = f"{cell['type'][0]} or null"
     shown = ", ".join(map(str, cell.get("examples", ())))
-    return f"{said}, for example {shown}" if shown else said
+    more = ", …" if cell.get("x-seen", 0) > len(cell.get("examples", ())) else ""
+    return f"{said}, for example {shown}{more}" if shown else said
 
 
 def _form(document: dict[str, Any]) -> Iterator[str]:
@@ -116,7 +123,11 @@ def _form(document: dict[str, Any]) -> Iterator[str]:
         "the example below.</p></noscript>"
     )
     yield f"<noscript><pre>{escape(example)}</pre></noscript>"
-    yield '<form id="ask" hidden><label for="rows">One row, or a list of rows, as JSON</label>'
+    yield (
+        '<form id="ask" hidden><p>What is sent from here carries the header <code>x-rehone-probe: 1</code>: '
+        "it is answered, and not written to the prediction log.</p>"
+    )
+    yield '<label for="rows">One row, or a list of rows, as JSON</label>'
     yield f'<textarea id="rows" name="rows" spellcheck="false">{escape(example)}</textarea>'
     yield '<button type="submit">Predict</button><pre id="said" role="status" aria-live="polite">nothing sent yet</pre></form>'
 

@@ -104,6 +104,7 @@ def _cell(feature: Feature) -> Schema:
         "type": ["string", "number", "boolean", "null"],
         "description": f"A category, {known:,} were seen in training; others are read as unseen.",
         "examples": list(feature.categories[:5]),
+        "x-seen": known,
     }
 
 
