@@ -110,8 +110,8 @@ def test_without_a_service_the_preflight_is_all_and_a_check_says_so(store: Store
     assert promotion.confirmed
     assert steps(store) == [DEPLOYED]
     check = by_name(promotion.checks, "service")[0]
-    assert (check.status, check.detail) == (CheckStatus.UNKNOWN, "no live service: preflight only")
-    assert promotion.sentence.endswith("is live as generation 1: no live service: preflight only")
+    assert (check.status, check.detail) == (CheckStatus.UNKNOWN, "nobody serves yet, so only the preflight proved it")
+    assert promotion.sentence.endswith("is live as generation 1; nobody serves yet, so only the preflight proved it")
 
 
 def test_service_none_asks_no_replica(store: Store, server: Server) -> None:
@@ -120,7 +120,7 @@ def test_service_none_asks_no_replica(store: Store, server: Server) -> None:
     promotion = bring(store, 2, ALONE)
     assert promotion.confirmed
     assert asked == []
-    assert by_name(promotion.checks, "service")[0].detail == 'deploy.service is "none": preflight only'
+    assert by_name(promotion.checks, "service")[0].detail == 'deploy.service is "none", so only the preflight proved it'
 
 
 def test_a_required_service_that_is_not_there_stops_the_deployment_before_it_begins(store: Store) -> None:

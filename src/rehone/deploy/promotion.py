@@ -86,13 +86,13 @@ class _Case:
 
     def deploy(self, checks: tuple[Check, ...]) -> Promotion:
         if self.policy.service == "none":
-            return self._unproved((*checks, _unasked('deploy.service is "none": preflight only')))
+            return self._unproved((*checks, _unasked('deploy.service is "none", so only the preflight proved it')))
         found = servers(self.store, self.policy, clock=self.clock)
         if found or self.policy.health_url:
             return self._trial(checks, found)
         if self.policy.service == "required":
             return self.stay((*checks, _required(self.policy)))
-        return self._unproved((*checks, _unasked("no live service: preflight only")))
+        return self._unproved((*checks, _unasked("nobody serves yet, so only the preflight proved it")))
 
     def stay(self, checks: tuple[Check, ...]) -> Promotion:
         """End before the trial: nothing was written."""
@@ -109,7 +109,7 @@ class _Case:
         return self.end(
             live,
             checks,
-            f"version {short_id(self.version)} is live as generation {live.generation}: {checks[-1].detail}",
+            f"version {short_id(self.version)} is live as generation {live.generation}; {checks[-1].detail}",
         )
 
     def _trial(self, checks: tuple[Check, ...], found: Sequence[Replica]) -> Promotion:
