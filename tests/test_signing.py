@@ -574,7 +574,9 @@ def test_from_a_first_key_to_a_signed_champion_on_the_command_line(
     store = Store(config.store_path)
     (champion,) = store.versions()
     assert main(["keys", "check", "-p", str(made)]) == 2
-    assert "live, signed by nobody; version" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "live, signed by nobody; version" in said
+    assert max(map(len, said.splitlines())) <= 80
     with pytest.raises(SigningError, match="it is not signed"):
         rehone.load(made)
     record = run(made, 72)
@@ -627,12 +629,12 @@ def test_the_command_line_names_the_next_key_beside_the_former(
 ) -> None:
     monkeypatch.chdir(guarded)
     capsys.readouterr()
-    (guarded / "keys").mkdir()
     assert main(["keys", "new", "keys/2027.pem"]) == 0
     said = capsys.readouterr().out
     assert '  trusted_keys = ["signing.pem.pub", "keys/2027.pem.pub"]\n' in said
-    assert main(["keys", "new", "nowhere/2028.pem"]) == 2
-    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
+    assert (guarded / "keys" / "2027.pem").is_file()
+    assert main(["keys", "new", "rehone.toml/2028.pem"]) == 2
+    assert "the folder rehone.toml cannot be made (File exists): choose another place" in capsys.readouterr().err
 
 
 def test_check_warns_of_a_private_key_that_others_can_read_and_ends_with_2_when_a_key_is_gone(

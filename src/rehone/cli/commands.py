@@ -297,8 +297,6 @@ def _say(text: str) -> None:
 
 
 def _width() -> int:
-    if not sys.stdout.isatty():
-        return 80
-    import shutil
+    from rehone.cli.text import width
 
-    return max(40, min(shutil.get_terminal_size().columns, 100))
+    return width()

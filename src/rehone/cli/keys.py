@@ -35,13 +35,15 @@ def keys() -> None:
 def new(file: Path | None, project: str) -> int:
     """Make an Ed25519 key: FILE for the pipeline alone, FILE.pub for everyone who loads.
 
-    Without FILE it is signing.pem in the project's folder. Nothing is overwritten. What to write
-    into rehone.toml is printed.
+    Without FILE it is signing.pem in the project's folder. A folder that is missing is made.
+    Nothing is overwritten. What to write into rehone.toml is printed.
     """
     from rehone import signing
 
     root = _root(project)
-    made = signing.new_key(file if file is not None else root / DEFAULT_FILE)
+    path = file if file is not None else root / DEFAULT_FILE
+    _make_folder(path.parent)
+    made = signing.new_key(path)
     _print(_new_lines(made, root))
     return 0
 
@@ -68,7 +70,7 @@ def check(project: str, as_json: bool) -> int:
     Exits with 2 when the live version would not be loaded, or a key cannot be used.
     """
     from rehone.cli import endings
-    from rehone.cli.text import check_lines
+    from rehone.cli.text import check_lines, width
     from rehone.codec import encode
     from rehone.records import CheckStatus
 
@@ -77,10 +79,19 @@ def check(project: str, as_json: bool) -> int:
     if as_json:
         click.echo(encode(found).decode(), nl=False)
     else:
-        _print(line for one in found for line in check_lines(one, 100))
+        _print(line for one in found for line in check_lines(one, width()))
         if not found:
             click.echo("no version yet: `rehone run` makes a first one")
     return endings.MUST_FIX if any(one.status is CheckStatus.ACT for one in found) else endings.GOOD
+
+
+def _make_folder(folder: Path) -> None:
+    from rehone.errors import SigningError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SigningError(f"the folder {folder} cannot be made ({error.strerror}): choose another place") from None
 
 
 def _root(project: str) -> Path:

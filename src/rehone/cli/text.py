@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,6 +19,11 @@ COLOURS = {
     CheckStatus.ACT: "red",
     CheckStatus.UNKNOWN: "magenta",
 }
+
+
+def width() -> int:
+    """Return the columns to write in: those of a terminal, 40 to 100, and 80 elsewhere."""
+    return max(40, min(shutil.get_terminal_size().columns, 100)) if sys.stdout.isatty() else 80
 
 
 def clean(text: str) -> str:
