@@ -352,3 +352,8 @@ def test_the_same_evidence_gives_the_same_decision() -> None:
 )
 def test_a_stretch_of_time_is_written_as_people_say_it(number: float, said: str) -> None:
     assert words.days(number) == said
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.9999, "99.9"), (1.0, "100"), (0.123456, "12.3"), (0.0, "0")])
+def test_only_a_whole_is_a_hundred_percent(share: float, said: str) -> None:
+    assert words.percent(share) == said

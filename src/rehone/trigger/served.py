@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rehone.config import Predictions
 from rehone.records import Check, CheckStatus, Evidence, ServedVersion, Skew, short_id
+from rehone.trigger.words import percent
 
 OK, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.ACT, CheckStatus.UNKNOWN
 
@@ -42,13 +43,13 @@ def _coverage(evidence: Evidence, policy: Predictions) -> Check:
     if found is None or share is None:
         return replace(check, detail=f"how many labels have arrived is not known: {evidence.performance_unknown}")
     said = (
-        f"{found.labelled:,} of {found.due:,} matured predictions in {found.window} have a label ({100 * share:.3g} %)"
+        f"{found.labelled:,} of {found.due:,} matured predictions in {found.window} have a label ({percent(share)} %)"
     )
     if policy.unlabelled == "negative":
         return replace(check, status=OK, detail=f"{said}; the others count as negative")
     if found.labelled >= limit * found.due:
         return replace(check, status=OK, detail=said)
-    return replace(check, detail=f"{said}, need {100 * limit:.3g} %", remedy="look at why labels do not arrive")
+    return replace(check, detail=f"{said}, need {percent(limit)} %", remedy="look at why labels do not arrive")
 
 
 def _decided(version: ServedVersion) -> Check:
@@ -73,13 +74,13 @@ def _skew(skew: Skew, limit: float) -> Check:
         said = f"whether {what} is served as it is stored is not known: {skew.compared} ids are in both, need {_LEAST_COMPARED}"
         return replace(check, detail=said)
     said = (
-        f"{what} was served with another value than data.source holds for {100 * share:.3g} % of {skew.compared:,} ids"
+        f"{what} was served with another value than data.source holds for {percent(share)} % of {skew.compared:,} ids"
     )
     if share <= limit:
-        return replace(check, status=OK, detail=f"{said}, at most {100 * limit:.3g} % may")
+        return replace(check, status=OK, detail=f"{said}, at most {percent(limit)} % may")
     return replace(
         check,
         status=ACT,
-        detail=f"{said}, at most {100 * limit:.3g} % may ({skew.example})",
+        detail=f"{said}, at most {percent(limit)} % may ({skew.example})",
         remedy=f"compute {what} in one place for both, or raise predictions.max_skew_share if the table was corrected later",
     )

@@ -55,6 +55,12 @@ def p_value(adjusted: float | None) -> str:
     return "adjusted p < 1e-300" if adjusted < 1e-300 else f"adjusted p {adjusted:.2g}"
 
 
+def percent(share: float) -> str:
+    """Write a share in percent; only a whole is 100."""
+    text = f"{100 * share:.3g}"
+    return "99.9" if text == "100" and share < 1 else text
+
+
 def days(number: float) -> str:
     """Write a number of days; less than a tenth of one in minutes."""
     if 0 < number < 0.1:
