@@ -473,7 +473,7 @@ class Operated:
 def operated(root: Path) -> Iterator[Operated]:
     """A server whose log is looked at only when somebody asks for it."""
     store, stop = Store.create(root / "store"), threading.Event()
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     with contextlib.closing(listen("127.0.0.1", 0)) as listener, service_of(follower, listener):
         following = threading.Thread(target=follower.follow, args=(stop, 3600))
         following.start()

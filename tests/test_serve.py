@@ -65,6 +65,12 @@ from rehone.serve.server import listen
 from rehone.store import Store
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 WEEK = Window(T0, T0 + timedelta(days=7))
 CONTRACT = Contract(
     features=(
@@ -351,7 +357,7 @@ def test_a_row_has_its_own_id_or_that_of_the_request_with_its_number() -> None:
 
 
 def test_nothing_is_served_until_something_is_deployed(store: Store) -> None:
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     assert follower.now == Serving()
     version = published(store, 1)
@@ -364,7 +370,7 @@ def test_nothing_is_served_until_something_is_deployed(store: Store) -> None:
 def test_a_record_of_the_same_version_changes_the_generation_and_loads_nothing(store: Store) -> None:
     version = published(store, 1)
     deployed(store, version.id)
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     before = follower.now.loaded
     tampered(store, version, "model.skops", lambda _: None)
@@ -403,7 +409,7 @@ def test_a_wrong_version_is_refused_and_the_old_one_keeps_serving(
 ) -> None:
     good = published(store, 1)
     deployed(store, good.id)
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     bad = spoil(store)
     deployed(store, bad.id)
@@ -422,7 +428,7 @@ def test_a_changed_manifest_is_refused(store: Store) -> None:
     version = published(store, 2)
     deployed(store, version.id)
     tampered(store, version, "manifest.json", lambda data: data.replace(b"0.42", b"0.99"))
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     assert follower.now.loaded is None
     assert follower.now.refused is not None
@@ -435,7 +441,7 @@ def test_a_refused_version_is_tried_again_only_by_a_newer_record(store: Store) -
     deployed(store, version.id)
     kept: list[bytes] = []
     tampered(store, version, "model.skops", lambda data: kept.append(data) or b"")
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     tampered(store, version, "model.skops", lambda _: kept[0])
     for _ in range(3):
@@ -452,7 +458,7 @@ def test_a_version_that_cannot_be_read_is_tried_again_and_taken_over_when_it_is_
     folder = store.root / "versions" / version.id
     folder.chmod(0o755)
     folder.rename(store.root / "elsewhere")
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     assert follower.now.refused is None
     wait_for(lambda: follower.step() or follower.now, lambda now: now.refused)
@@ -479,7 +485,7 @@ def test_a_store_that_vanishes_while_a_version_is_read_is_not_a_refusal(store: S
     version = published(store, 2)
     deployed(store, version.id)
     away = tmp_path / "away"
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.store = Store(store.root, disk=Vanishing(store.root, away))
     follower.step()
     assert follower.now == Serving()
@@ -492,7 +498,7 @@ def test_a_log_that_went_back_is_told_and_not_followed(store: Store) -> None:
     first, second = published(store, 1), published(store, 2)
     deployed(store, first.id)
     deployed(store, second.id)
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     (store.root / "deployments" / "0000000002.json").unlink()
     follower.step()
@@ -507,7 +513,7 @@ def test_a_log_that_went_back_is_told_and_not_followed(store: Store) -> None:
 def test_a_score_that_is_not_a_number_is_a_failure_and_not_an_answer(store: Store) -> None:
     version = published(store, 1)
     deployed(store, version.id)
-    follower = Follower(store.root, Deploy())
+    follower = Follower(store.root, Deploy(), clock=now)
     follower.step()
     loaded = follower.now.loaded
     assert loaded is not None

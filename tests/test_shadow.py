@@ -327,7 +327,7 @@ def test_a_damaged_staged_file_is_said_and_can_be_removed(store: Store) -> None:
 def following(store: Store, **options: Any) -> tuple[Follower, ModelVersion, ModelVersion]:
     champion, challenger = published(store, 1), published(store, 2)
     deployed(store, champion.id)
-    follower = Follower(store.root, Deploy(), **options)
+    follower = Follower(store.root, Deploy(), **{"clock": now, **options})
     follower.step()
     return follower, champion, challenger
 
@@ -557,6 +557,11 @@ def thread_of(target: Callable[[threading.Event], None], awake: Callable[[], Non
         awake()
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_follower_takes_the_clock_that_it_is_given(store: Store) -> None:
+    with pytest.raises(TypeError, match="clock"):
+        Follower(store.root, Deploy())  # type: ignore[call-arg]  # what is tested
 
 
 def test_waking_looks_at_the_log_before_the_next_poll(store: Store) -> None:
@@ -1014,6 +1019,6 @@ def test_healing_removes_a_staged_file_that_nobody_can_read(store: Store) -> Non
 
 
 def test_a_store_that_cannot_be_read_is_said_to_the_operator(tmp_path: Path) -> None:
-    follower = Follower(tmp_path / "nothing", Deploy())
+    follower = Follower(tmp_path / "nothing", Deploy(), clock=now)
     with pytest.raises(StoreError, match="is not a store"):
         follower.pin("abc")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rehone import artifact, signing
@@ -82,8 +82,8 @@ class Follower:
         root: Path,
         policy: Deploy,
         *,
+        clock: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.now = Serving()
         self.store: Store | None = None
