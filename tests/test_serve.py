@@ -670,7 +670,7 @@ def test_answers_equal_the_predictor_and_every_bad_request_gets_its_reason(store
         assert service.ask("POST", "/health") == (405, {"error": "/health does not answer POST: use GET"})
         assert service.ask("GET", "/x") == (
             404,
-            {"error": "there is no /x: ask /openapi.json for what there is"},
+            {"error": "there is no /x: /docs and /openapi.json say what there is"},
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import click
 
 from rehone.cli.text import fact, number, table, title, wrapped
-from rehone.records import Estimate, Evidence, ServedVersion, ShadowReport, Skew
+from rehone.records import Estimate, Evidence, ServedVersion, ShadowReport, Skew, short_id
 
 Rows: TypeAlias = Sequence[tuple[str, ...]]
 
@@ -34,13 +34,13 @@ def served_lines(evidence: Evidence | None, width: int) -> list[str]:
 def _versions(served: tuple[ServedVersion, ...], width: int) -> list[str]:
     if not served:
         return []
-    names = [("version",), *((each.version[:12],) for each in served)]
+    names = [("version",), *((short_id(each.version),) for each in served)]
     counts = [_COUNTS, *((f"{each.predictions:,}", f"{each.labelled:,}", f"{each.positives:,}") for each in served)]
     found = [_FOUND, *((_estimate(each.recall), _estimate(each.cost_per_1000)) for each in served)]
     lines = _aligned(names, counts, found, width)
     for each in served:
         if each.unknown:
-            lines += wrapped(f"{each.version[:12]}: {each.unknown}", width, indent=2)
+            lines += wrapped(f"{short_id(each.version)}: {each.unknown}", width, indent=2)
     return lines
 
 

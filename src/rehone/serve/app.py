@@ -74,7 +74,7 @@ class App:
 
     async def _answer(self, route: Route | None, request: Request) -> Answer:
         if route is None:
-            return error(404, f"there is no {request.path[:200]}: ask /openapi.json for what there is")
+            return error(404, f"there is no {request.path[:200]}: /docs and /openapi.json say what there is")
         handler = route.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             return _not_allowed(route, request)
