@@ -143,3 +143,11 @@ def test_the_version_is_the_one_of_the_package() -> None:
     """pyproject.toml and `rehone.__version__` say the same."""
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert f'version = "{rehone.__version__}"' in text
+
+
+def test_a_rollback_says_that_the_store_is_gone_and_not_how_to_begin_anew(live: Project) -> None:
+    (live.root / "store").rename(live.root / "away")
+    with pytest.raises(NotFound, match="deployed a version, but there is no deployment log in"):
+        api.rollback(live.root)
+    (live.root / "away").rename(live.root / "store")
+    assert api.rollback(live.root, to="none").version is None

@@ -37,10 +37,9 @@ from rehone.records import (
     Preview,
     ProjectStatus,
     RunRecord,
-    RunStatus,
     short_id,
 )
-from rehone.runlog import RunLog
+from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store
 
 if TYPE_CHECKING:
@@ -192,15 +191,8 @@ def _staged(store: Store) -> str:
 
 def _lost_store(config: Config, runlog: RunLog) -> Check | None:
     """Say that the store is gone although a run has deployed; `None` when it is there, or never was."""
-    lines = runlog.lines()
-    if not any(line.status is RunStatus.DEPLOYED for line in lines):
-        return None
-    if any((config.store_path / "deployments").glob("[0-9]*.json")):
-        return None
-    from rehone.pipeline.evidence import refuse_lost_store
-
     try:
-        refuse_lost_store(config.store_path, lines)
+        refuse_lost_store(config.store_path, runlog.lines())
     except NotFound as error:
         said, _, remedy = str(error).partition(": ")
         return Check(name="store", status=CheckStatus.ACT, detail=said, remedy=remedy)
@@ -248,6 +240,8 @@ def rollback(project: Where = ".", *, to: str | None = None, because: str = "") 
         StoreError: it is not signed as `deploy.trusted_keys` asks, or never proved itself.
     """
     config = _config(project)
+    if not config.store_path.exists():
+        refuse_lost_store(config.store_path, RunLog(config.runs_path).lines())
     store = Store(config.store_path)
     head = store.head()
     order = deploy.Order(

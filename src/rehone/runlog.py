@@ -255,3 +255,17 @@ def _fault(line: Line, said: str) -> Check:
         detail=f"run {line.run_id}: {said}",
         remedy="restore it from a backup; what is live does not depend on it",
     )
+
+
+def refuse_lost_store(store: Path, lines: tuple[Line, ...]) -> None:
+    """Refuse to take a store that is gone for one that never was.
+
+    Raises:
+        NotFound: the run log knows of a deployment, and there is no deployment log.
+    """
+    deployed = [line for line in lines if line.status is RunStatus.DEPLOYED]
+    if deployed and not any((store / "deployments").glob("[0-9]*.json")):
+        raise NotFound(
+            f"run {deployed[-1].run_id} deployed a version, but there is no deployment log in {store}: mount or restore "
+            "the store, or correct project.store; to begin anew on purpose, move the run records away too"
+        )

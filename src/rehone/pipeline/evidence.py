@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ from rehone import artifact, data, drift, monitor, profile, signing
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Source
-from rehone.errors import ArtifactError, ContractError, NotFound, StoreError
+from rehone.errors import ArtifactError, ContractError, StoreError
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.loop import Live, served_evidence
 from rehone.records import (
@@ -29,7 +28,6 @@ from rehone.records import (
     Manifest,
     ModelVersion,
     Profile,
-    RunStatus,
     ScoreProfile,
     Window,
 )
@@ -256,20 +254,6 @@ def _strangers(config: Config, known: tuple[str, ...]) -> Iterator[Check]:
             status=CheckStatus.ACT if needed else CheckStatus.WARN,
             detail=f"{key} names {name!r}, which is in no file",
             remedy=f"did you mean {near[0]!r}?" if near else f"correct {key}; the columns are {', '.join(known[:20])}",
-        )
-
-
-def refuse_lost_store(store: Path, lines: tuple[Line, ...]) -> None:
-    """Refuse to take a store that is gone for one that never was.
-
-    Raises:
-        NotFound: the run log knows of a deployment, and there is no deployment log.
-    """
-    deployed = [line for line in lines if line.status is RunStatus.DEPLOYED]
-    if deployed and not any((store / "deployments").glob("[0-9]*.json")):
-        raise NotFound(
-            f"run {deployed[-1].run_id} deployed a version, but there is no deployment log in {store}: mount or restore "
-            "the store, or correct project.store; to begin anew on purpose, move the run records away too"
         )
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from rehone import data, trigger
 from rehone.config import Config
-from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
 from rehone.pipeline.feeds import Feeds, open_feeds
 from rehone.pipeline.story import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
-from rehone.runlog import RunLog
+from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store
 
 

@@ -20,7 +20,7 @@ from rehone.data import Source
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline.comparison import Matter, holdout, scored_champion
 from rehone.pipeline.draft import Draft
-from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion, refuse_lost_store
+from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
 from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
@@ -35,7 +35,7 @@ from rehone.records import (
     Window,
     short_id,
 )
-from rehone.runlog import RunLog
+from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
