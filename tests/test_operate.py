@@ -37,7 +37,7 @@ from rehone.serve import operator as operating
 from rehone.serve import workers as crews
 from rehone.serve.server import listen
 from rehone.store import Store
-from test_serve import ROW, deployed, published, wait_for
+from serve_kit import ROW, deployed, published, wait_for
 
 REPOSITORY = Path(__file__).parents[1]
 UNITS = REPOSITORY / "examples" / "operate"

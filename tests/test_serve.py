@@ -16,34 +16,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
 from rehone import artifact
 from rehone.config import Config, Deploy, Project, Serve
 from rehone.disk import Disk
 from rehone.records import (
-    Contract,
-    Deployment,
     DeploymentAction,
-    DeploymentState,
-    Feature,
-    FeatureKind,
-    Manifest,
     ModelVersion,
-    Profile,
-    Window,
 )
 from rehone.serve import (
     App,
@@ -63,25 +49,23 @@ from rehone.serve import (
 from rehone.serve.predicting import row_ids
 from rehone.serve.server import listen
 from rehone.store import Store
-
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-WEEK = Window(T0, T0 + timedelta(days=7))
-CONTRACT = Contract(
-    features=(
-        Feature("amount", FeatureKind.NUMERIC),
-        Feature("night", FeatureKind.BOOLEAN),
-        Feature("city", FeatureKind.CATEGORICAL, ("Bonn", "Köln", "3")),
-    ),
-    label="fraud",
+from serve_kit import (
+    CONTRACT,
+    READER,
+    ROW,
+    T0,
+    Server,
+    a_golden,
+    a_predictor,
+    deployed,
+    now,
+    published,
+    store,
+    wait_for,
 )
-READER = Reader(CONTRACT)
-ROW = {"amount": 12.5, "night": True, "city": "Bonn"}
+
+__all__ = ["store"]
+
 ROWS = [
     ROW,
     {"amount": None, "night": None, "city": None},
@@ -101,57 +85,6 @@ print("drained", flush=True)
 """
 
 
-def a_predictor(seed: int) -> artifact.Predictor:
-    draw = np.random.default_rng(seed)
-    X = draw.normal(size=(200, 3))
-    y = (X @ draw.normal(size=3) + draw.normal(size=200) > 0).astype(int)
-    pipeline = Pipeline([("preprocess", SimpleImputer()), ("model", LogisticRegression(C=0.01))]).fit(X, y)
-    return artifact.Predictor(contract=CONTRACT, pipeline=pipeline, threshold=0.4 + seed / 100)
-
-
-def a_golden(predictor: artifact.Predictor) -> artifact.Golden:
-    frame = pl.DataFrame({"amount": [1.0, None, 3.0], "night": [True, False, None], "city": ["Bonn", None, "3"]})
-    return artifact.make_golden(predictor, frame, n=4, seed=1)
-
-
-def published(store: Store, seed: int, golden: artifact.Golden | None = None) -> ModelVersion:
-    predictor = a_predictor(seed)
-    profile = Profile(window=WEEK, rows=200, positives=100, features=())
-    manifest = Manifest(
-        project="test",
-        run_id=f"run-{seed}",
-        created_at=T0,
-        as_of=T0,
-        estimator="sklearn.linear_model.LogisticRegression",
-        params={},
-        window_policy="all",
-        contract=CONTRACT,
-        threshold=predictor.threshold,
-        train_window=WEEK,
-        train_end=T0,
-        train_rows=200,
-        train_positives=100,
-        data_sha256="0" * 64,
-        requires={},
-        files={},
-    )
-    return store.publish(manifest, artifact.pack(predictor, profile, golden or a_golden(predictor)))
-
-
-def deployed(store: Store, version: str | None, action: DeploymentAction = DeploymentAction.DEPLOY) -> Deployment:
-    head = store.head()
-    generation = head.generation if head else 0
-    record = Deployment(
-        generation=generation + 1,
-        version=version,
-        action=action,
-        state=DeploymentState.TRIAL if action is DeploymentAction.DEPLOY else DeploymentState.CONFIRMED,
-        at=T0,
-        actor="test",
-    )
-    return store.append(record, expect_generation=generation)
-
-
 def tampered(store: Store, version: ModelVersion, name: str, change: Callable[[bytes], bytes | None]) -> None:
     path = store.root / "versions" / version.id / name
     path.parent.chmod(0o755)
@@ -161,48 +94,6 @@ def tampered(store: Store, version: ModelVersion, name: str, change: Callable[[b
         path.unlink()
     else:
         path.write_bytes(after)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.create(tmp_path / "store")
-
-
-@dataclass
-class Server:
-    """A server process and how to ask it."""
-
-    process: subprocess.Popen[str]
-    url: str
-    port: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.port = int(self.url.rsplit(":", 1)[1])
-
-    def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        with contextlib.closing(connection):
-            sent = raw if raw is not None else body and json.dumps(body)
-            connection.request(method, path, sent, {"x-request-id": "mine"})
-            answer = connection.getresponse()
-            text = answer.read()
-            return answer.status, json.loads(text) if text else None
-
-    def health(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask("GET", "/health")[1]
-        return found
-
-    def until(self, true: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Wait until the health page says something."""
-        return wait_for(self.health, true)
-
-
-def wait_for(ask: Callable[[], Any], true: Callable[[Any], object], seconds: float = 20) -> Any:
-    end = time.monotonic() + seconds
-    while not true(found := ask()):
-        assert time.monotonic() < end, f"still {found} after {seconds} s"
-        time.sleep(0.01)
-    return found
 
 
 @contextlib.contextmanager

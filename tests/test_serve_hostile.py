@@ -40,13 +40,13 @@ from rehone.config import Deploy, Predictions
 from rehone.deploy import promote
 from rehone.predictions import Entry, Log, Writer
 from rehone.predictions import writer as writing
-from rehone.records import Contract, DeploymentAction, Feature, FeatureKind, Manifest, ModelVersion, Profile, Window
+from rehone.records import Contract, DeploymentAction, Feature, FeatureKind, ModelVersion, Window
 from rehone.serve import Asked, Loaded, Reader, Refusal, Serving
 from rehone.serve.batching import Batcher, Full, Waiting
 from rehone.store import Store
+from serve_kit import CONTRACT, READER, ROW, T0, Server, deployed, publish, published, store, wait_for
 from store_kit import flies, now, order
 from stubborn import EXIT, FEWER, HANG, SLEEP, STOP, Stubborn
-from test_serve import CONTRACT, READER, ROW, T0, WEEK, Server, deployed, published, store, wait_for
 
 __all__ = ["store"]
 
@@ -170,26 +170,7 @@ def stubborn(store: Store, seed: int) -> ModelVersion:
     predictor = artifact.Predictor(contract=CONTRACT, pipeline=pipeline, threshold=0.5)
     frame = pl.DataFrame({"amount": [1.0, None], "night": [True, None], "city": ["Bonn", None]})
     golden = artifact.make_golden(predictor, frame, n=2, seed=1)
-    profile = Profile(window=WEEK, rows=200, positives=100, features=())
-    manifest = Manifest(
-        project="test",
-        run_id=f"stubborn-{seed}",
-        created_at=T0,
-        as_of=T0,
-        estimator="stubborn.Stubborn",
-        params={},
-        window_policy="all",
-        contract=CONTRACT,
-        threshold=0.5,
-        train_window=WEEK,
-        train_end=T0,
-        train_rows=200,
-        train_positives=100,
-        data_sha256="0" * 64,
-        requires={},
-        files={},
-    )
-    return store.publish(manifest, artifact.pack(predictor, profile, golden, trusted=["stubborn.Stubborn"]))
+    return publish(store, predictor, golden, run_id=f"stubborn-{seed}", trusted=["stubborn.Stubborn"])
 
 
 @pytest.fixture(scope="module")

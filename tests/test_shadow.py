@@ -34,7 +34,6 @@ from rehone.records import (
     Deployment,
     Feature,
     FeatureKind,
-    Manifest,
     ModelVersion,
     Outcome,
     Profile,
@@ -50,6 +49,7 @@ from rehone.serve.heartbeat import Heart
 from rehone.serve.rows import Asked, Reader
 from rehone.serve.shadow import MOST_WAITING, Shadows
 from rehone.store import Store
+from serve_kit import publish
 from store_kit import deployment, flies
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -244,26 +244,7 @@ def published(store: Store, seed: int, *, spoilt: bool = False) -> ModelVersion:
     predictor = a_predictor(seed)
     frame = pl.DataFrame({"amount": [1.0, None, 3.0], "night": [True, False, None], "city": ["Bonn", None, "Köln"]})
     golden = artifact.make_golden(a_predictor(seed + 1) if spoilt else predictor, frame, n=4, seed=1)
-    profile = Profile(window=WEEK, rows=200, positives=100, features=(), scores=UNIFORM)
-    manifest = Manifest(
-        project="test",
-        run_id=f"run-{seed}",
-        created_at=T0,
-        as_of=T0,
-        estimator="sklearn.linear_model.LogisticRegression",
-        params={},
-        window_policy="all",
-        contract=CONTRACT,
-        threshold=predictor.threshold,
-        train_window=WEEK,
-        train_end=T0,
-        train_rows=200,
-        train_positives=100,
-        data_sha256="0" * 64,
-        requires={},
-        files={},
-    )
-    return store.publish(manifest, artifact.pack(predictor, profile, golden))
+    return publish(store, predictor, golden, run_id=f"run-{seed}", scores=UNIFORM)
 
 
 def deployed(store: Store, version: str | None) -> Deployment:
