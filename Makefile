@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: demo test quick lint bench bench-serve proof docs clean
+.PHONY: demo test soak quick lint bench bench-serve proof docs clean
 
 demo: $(READY)  ## two years of real data, month by month, with a live service
 	$(BIN)/python examples/bike_high_demand/demo.py
 
-test: $(READY)  ## every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+test: $(READY)  ## every test but those of `make soak`
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
+
+soak: $(READY)  ## the tests that keep real services under load for a long time
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
 
 quick: $(READY)  ## the tests without simulations and crash matrices
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
 
 lint: $(READY)  ## format, style, types, and who may import whom
 	$(BIN)/ruff format --check

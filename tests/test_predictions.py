@@ -883,7 +883,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.soak)])
 def test_a_kill_at_any_moment_loses_only_what_waited(tmp_path: Path, kills: int) -> None:
     """Three services log under load into one folder; each is killed at a random moment."""
     root, rng = tmp_path / "log", random.Random(kills)

@@ -828,6 +828,7 @@ checks.positive_data_acceptance.enabled = false
 """
 
 
+@pytest.mark.soak
 def test_the_service_keeps_to_its_description(guarded: Door, tmp_path: Path) -> None:
     """That shapes, data and inputs agree with each other is more than a schema of tensors can say."""
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)

@@ -342,7 +342,7 @@ def test_headers_that_do_not_end_cost_no_memory(served: Victim) -> None:
     assert served.megabytes("VmHWM") < before + 50
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_slow_vanished_and_unreading_clients_leave_everybody_else_alone(store: Store) -> None:
     deployed(store, published(store, 1).id)
     limits = {"max_connections": 900, "idle_seconds": 3}
@@ -639,7 +639,7 @@ def asked_in_tens(victim: Victim, times: int, before: int) -> int:
     return answered
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_disk_that_turns_read_only_and_then_full_changes_no_answer(tmp_path: Path) -> None:
     """Store and log lie on it: rows answered are rows in the log, dropped ones and waiting ones."""
     disk = tmp_path / "disk"
@@ -766,7 +766,7 @@ def test_a_server_that_is_stopped_follows_when_it_goes_on(store: Store) -> None:
         assert victim.answers()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_replica_that_stops_during_a_trial_fails_it_and_follows_later(store: Store) -> None:
     deployed(store, published(store, 1).id, DeploymentAction.ROLLBACK)
     newer = published(store, 2)

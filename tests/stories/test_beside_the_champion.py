@@ -144,6 +144,7 @@ def test_a_good_challenger_is_scored_beside_the_champion_and_then_deployed(live:
     assert Store(live.root / "store").staged() is None
 
 
+@pytest.mark.soak
 def test_a_challenger_that_fails_on_what_is_asked_is_rejected(live: Project) -> None:
     """No row of its training had such an amount; the champion answered all of them."""
     champion = prepared(live, {"class": "strange.Afraid"})
@@ -156,6 +157,7 @@ def test_a_challenger_that_fails_on_what_is_asked_is_rejected(live: Project) -> 
     assert stays(live, champion)
 
 
+@pytest.mark.soak
 def test_a_challenger_that_is_slow_in_service_is_rejected_and_slows_nobody(live: Project) -> None:
     """It takes 20 ms for what takes the champion a fraction of one; clients do not notice."""
     champion = prepared(live, {"class": "strange.Slow"}, max_latency_ratio=3.0)
@@ -166,6 +168,7 @@ def test_a_challenger_that_is_slow_in_service_is_rejected_and_slows_nobody(live:
     assert stays(live, champion)
 
 
+@pytest.mark.soak
 def test_scores_far_from_those_of_training_are_rejected(live: Project) -> None:
     """What is asked is not what it was trained on, which no holdout could show."""
     champion = prepared(live)
@@ -176,6 +179,7 @@ def test_scores_far_from_those_of_training_are_rejected(live: Project) -> None:
     assert stays(live, champion)
 
 
+@pytest.mark.soak
 def test_without_traffic_it_is_inconclusive_and_the_version_stays_published(live: Project) -> None:
     """Nothing was asked, so nothing is known: the champion stays."""
     champion = prepared(live, seconds=1.0)
@@ -208,7 +212,7 @@ def test_a_first_version_has_no_champion_to_be_scored_beside(project: Project) -
     assert stage.sentence == "not scored beside the champion: there is none"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_that_is_killed_while_its_challenger_is_scored_leaves_nothing_staged(live: Project) -> None:
     """Servers go on with the champion; the next run takes away what was staged, closes and goes its way."""
     champion = prepared(live, seconds=600.0)

@@ -21,7 +21,7 @@ def pasted(page: Path, folder: Path, port: int) -> str:
     return "".join(blocks).replace("../busy-hours", str(folder)).replace("8000", str(port))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
