@@ -37,12 +37,6 @@ from rehone.serve import Reader
 from rehone.store import Store
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 WEEK = Window(T0, T0 + timedelta(days=7))
 CONTRACT = Contract(
     features=(

@@ -58,11 +58,11 @@ from serve_kit import (
     a_golden,
     a_predictor,
     deployed,
-    now,
     published,
     store,
     wait_for,
 )
+from store_kit import now
 
 __all__ = ["store"]
 

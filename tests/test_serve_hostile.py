@@ -303,13 +303,23 @@ def test_odd_requests_get_their_status_and_disturb_nobody(served: Victim) -> Non
     assert "Traceback" not in served.log.read_text()
 
 
-def test_refusals_of_what_is_not_http_are_json(served: Victim) -> None:
+def counted(victim: Victim, status: int) -> float:
+    """Return how many requests the metrics say were refused with a status before they were read."""
+    found = re.search(
+        rf'^rehone_requests_total\{{[^}}]*route="unread",status="{status}"\}} (\S+)$', victim.metrics(), re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0
+
+
+def test_refusals_of_what_is_not_http_are_json_and_counted(served: Victim) -> None:
     answer = served.sent(REQUESTS["TLS"][0])
     head, body = answer.split(b"\r\n\r\n")
     assert b"connection: close" in head
     assert json.loads(body) == {"error": "this is not a request of HTTP/1.1: TLS, HTTP/2 and the like end elsewhere"}
+    before = counted(served, 431)
     answer = served.sent(REQUESTS["thousands of headers"][0])
     assert json.loads(answer.split(b"\r\n\r\n")[1]) == {"error": "the request has more than 200 headers"}
+    assert counted(served, 431) == before + 1
 
 
 def test_a_body_is_asked_for_where_its_client_waits_for_that(served: Victim) -> None:

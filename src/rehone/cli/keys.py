@@ -111,7 +111,7 @@ def _opened(project: str) -> tuple[Config, Store, Deploy]:
 def _new_lines(made: NewKey, root: Path) -> Iterator[str]:
     private, public = _named(made.private, root), _named(made.public, root)
     yield f"key {made.id}"
-    yield f"  {made.private}  private: keep it where the pipeline runs, and out of version control"
+    yield f"  {made.private}  private: for the pipeline alone, never in version control"
     yield f"  {made.public}  public: copy it to everyone who loads versions"
     yield ""
     yield "In the rehone.toml of the pipeline, to sign and to check:"

@@ -143,7 +143,7 @@ class Meters:
 
     def _of_requests(self) -> Iterator[Metric]:
         yield _histogram(
-            "rehone_request_seconds", "Time from the first byte of a request to its answer.", "route", self._latency
+            "rehone_request_seconds", "Time from the headers of a request to its answer.", "route", self._latency
         )
         answered = CounterMetricFamily("rehone_requests", "Answered requests.", labels=["route", "status"])
         refused = failed = 0
