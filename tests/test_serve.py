@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ from rehone.serve import (
     run,
 )
 from rehone.serve.predicting import row_ids
-from rehone.serve.server import listen
+from rehone.serve.server import listen, running
 from rehone.store import Store
 from serve_kit import (
     CONTRACT,
@@ -483,6 +484,41 @@ def test_a_slow_prediction_blocks_nobody_and_is_of_the_version_that_began_it() -
     )
     assert (said[0], said[1]["version"]) == (200, "second")
     assert (newer[1]["version"], newer[1]["generation"], newer[1]["threshold"]) == ("second", 2, quick.threshold)
+
+
+def test_what_is_told_of_a_batch_may_fail_and_the_next_one_is_scored(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no counting today")
+
+    serving = Serving(loaded=Loaded(a_predictor(1), "first"), generation=1)
+    service = Service(serving=lambda: serving, policy=Serve(), workers=ThreadPoolExecutor(1), clock=lambda: T0)
+    service.meters.scored = broken  # type: ignore[method-assign]
+    app = App(routes(service), (), service.meters)
+
+    async def story() -> list[int]:
+        body = json.dumps(ROW).encode()
+        return [(await asyncio.wait_for(asked(app, "POST", "/predict", body), 20))[0] for _ in range(3)]
+
+    with service.workers:
+        assert asyncio.run(story()) == [200, 200, 200]
+    assert caplog.messages.count("batch not counted") == 3
+
+
+def test_rows_that_a_stuck_disk_keeps_until_the_end_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    stuck = threading.Event()
+    thread = threading.Thread(target=stuck.wait, args=(20,), daemon=True)
+    service = Service(serving=Serving, policy=Serve(), workers=ThreadPoolExecutor(1), clock=lambda: T0)
+    service.log = SimpleNamespace(waiting=5, trouble=None)  # type: ignore[assignment]
+    parts = SimpleNamespace(threads=(thread,), retire=lambda: None, close=lambda: None, service=service)
+    with running(parts, 0.0):  # type: ignore[arg-type]
+        pass
+    stuck.set()
+    (told,) = caplog.records
+    assert (told.getMessage(), told.rows, told.because) == (  # type: ignore[attr-defined]
+        "predictions lost",
+        5,
+        "no time left",
+    )
 
 
 def test_a_fault_inside_the_service_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -67,7 +67,7 @@ def run(
         parts.heart.alive = server.is_alive
         parts.service.connections = lambda: len(server.server_state.connections)
         parts.follower.step()  # what is live is loaded before the first request is taken
-        with _running(parts, policy.drain_seconds):
+        with running(parts, policy.drain_seconds):
             server.run(sockets=[own, *((shared,) if shared else ())])
 
 
@@ -133,7 +133,8 @@ def _cpus() -> int:
 
 
 @contextlib.contextmanager
-def _running(parts: Parts, seconds: float) -> Iterator[None]:
+def running(parts: Parts, seconds: float) -> Iterator[None]:
+    """Run the threads of a process; at the end wait `seconds` for each, and say which predictions are lost."""
     for thread in parts.threads:
         thread.start()
     try:
