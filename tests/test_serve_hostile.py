@@ -744,7 +744,7 @@ def test_an_end_under_load_loses_no_request_and_no_row(store: Store) -> None:
             broken.append(repr(error))
             raise
 
-    with serving(store.root.parent, predictions={**LOGGING, "folder": str(folder)}) as victim:
+    with serving(store.root.parent, predictions={**LOGGING, "folder": str(folder), "flush_seconds": 3600}) as victim:
         clients = [threading.Thread(target=ask, args=(n, victim.port)) for n in range(16)]
         for client in clients:
             client.start()
