@@ -5,13 +5,24 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: demo test soak quick lint bench bench-serve proof docs clean
+# environments of tests/integrations, and what of Rehone each is installed with
+ENVIRONMENTS := tools airflow engines
+EXTRAS_tools := prefect,kubeflow,mlflow,wandb
+EXTRAS_airflow := airflow
+EXTRAS_engines := objects,duckdb,postgres,engines,xgboost,dask,ray
+
+.PHONY: demo test test-integrations $(ENVIRONMENTS:%=test-%) soak quick lint bench bench-serve proof docs clean
 
 demo: $(READY)  ## two years of real data, month by month, with a live service
 	$(BIN)/python examples/bike_high_demand/demo.py
 
 test: $(READY)  ## every test but those of `make soak`
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
+
+test-integrations: $(ENVIRONMENTS:%=test-%)  ## every orchestrator, tracker and engine for real, each in an environment it can live in
+
+$(ENVIRONMENTS:%=test-%): test-%: .envs/%/.ready
+	.envs/$*/bin/python -m pytest tests/integrations/$*
 
 soak: $(READY)  ## the tests that keep real services under load for a long time
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
@@ -43,8 +54,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rehone needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . --group test --group lint --group bench
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . --group test --group lint --group bench --group integrations
 	touch $(READY)
 
+.envs/%/.ready: pyproject.toml tests/integrations/%/constraints.txt tests/integrations/%/requirements.txt | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .envs/$*
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .envs/$*/bin/python --constraint tests/integrations/$*/constraints.txt --requirement tests/integrations/$*/requirements.txt --editable ".[$(EXTRAS_$*)]"
+	touch .envs/$*/.ready
+
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo-run bench-run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .envs demo-run bench-run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -14,6 +14,8 @@ from rehone.cli.text import clean
 from rehone.config import Candidate, Config, section_model
 
 EXAMPLES: Mapping[str, Any] = {
+    "data.query": "SELECT * FROM sales",
+    "data.max_negatives": 1_000_000,
     "data.time_column": "event_time",
     "data.label_due_column": "label_due",
     "data.features": ["amount", "country"],
@@ -33,6 +35,14 @@ EXAMPLES: Mapping[str, Any] = {
     "predictions.columns": ["amount", "country"],
     "predictions.labels": "labels/*.parquet",
     "shadow.seconds": 600.0,
+    "train.backend_address": "tcp://127.0.0.1:8786",
+    "storage.endpoint": "http://127.0.0.1:9000",
+    "storage.region": "eu-west-1",
+    "trackers.mlflow_uri": "http://127.0.0.1:5000",
+    "trackers.mlflow_experiment": "cancellations",
+    "trackers.mlflow_model": "cancellations",
+    "trackers.wandb_project": "cancellations",
+    "trackers.wandb_entity": "risk-team",
 }
 """What keys without a default might look like; commented out in the file."""
 

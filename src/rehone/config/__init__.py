@@ -1,5 +1,6 @@
 """Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
 
+from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.sections import (
     ACCEPT_SELECTION,
@@ -30,6 +31,8 @@ __all__ = [
     "Project",
     "Serve",
     "Shadow",
+    "Storage",
+    "Trackers",
     "Train",
     "Trigger",
     "import_class",

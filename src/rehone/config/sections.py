@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rehone.config.base import Positive, Section, Share
+from rehone.config.outside import Storage, Trackers
 from rehone.config.service import Predictions, Serve, Shadow
 
 CONFIG_NAME = "rehone.toml"
@@ -28,6 +29,10 @@ class Project(Section):
     store: str = Field("store", description="folder of model versions and of the deployment log")
     runs: str = Field("runs", description="folder of run records")
     cache: str = Field(".rehone-cache", description="folder of per-file counts; may be deleted at any time")
+    resume_hours: Positive = Field(
+        24,
+        description="how long a run that is made stage by stage may rest between two stages; then the next run closes it",
+    )
 
 
 class Data(Section):
@@ -37,6 +42,16 @@ class Data(Section):
         "data/*.parquet",
         min_length=1,
         description="folder or glob of Parquet or CSV files, relative to this file; dates in names (2026-08-31.parquet, day=2026-08-31/) are used",
+    )
+    query: str | None = Field(
+        None,
+        min_length=1,
+        description="SQL that gives the rows, where source is a database; the window and the columns are asked of it",
+    )
+    max_negatives: int | None = Field(
+        None,
+        ge=1000,
+        description="most negatives that an engine (Spark, Dask, DuckDB) hands over for training; each then weighs for those left out",
     )
     time_column: str | None = Field(None, description="event time of a row; left out: the date in the file's name")
     timezone: str = Field("UTC", description="zone of event times that carry none")
@@ -260,6 +275,12 @@ class Train(Section):
         None, ge=1000, description="largest training set; above it a random sample is drawn and said"
     )
     parallel: int | None = Field(None, ge=1, description="fits at a time; left out: the CPU limit of the process")
+    backend: Literal["threads", "dask", "ray"] = Field(
+        "threads", description="where candidates are fitted: threads of this process, or a Dask or Ray cluster"
+    )
+    backend_address: str | None = Field(
+        None, description="address of the Dask or Ray cluster; left out: one of this machine's own"
+    )
 
     @field_validator("candidates")
     @classmethod
@@ -347,6 +368,8 @@ class Config(Section):
     serve: Serve = Field(default_factory=Serve)
     predictions: Predictions = Field(default_factory=Predictions)
     shadow: Shadow = Field(default_factory=Shadow)
+    storage: Storage = Field(default_factory=Storage)
+    trackers: Trackers = Field(default_factory=Trackers)
     root: Path = Field(Path(), exclude=True, repr=False)
 
     @model_validator(mode="after")

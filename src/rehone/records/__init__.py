@@ -29,7 +29,17 @@ from rehone.records.evidence import (
 from rehone.records.facts import Check, Contract, Feature, Window, worst
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile
-from rehone.records.runs import Event, EventKind, Preview, Problem, ProjectStatus, RunRecord, Stage
+from rehone.records.runs import (
+    Delivery,
+    Event,
+    EventKind,
+    Preview,
+    Problem,
+    ProjectStatus,
+    RunRecord,
+    Stage,
+    StageEnd,
+)
 from rehone.records.words import (
     CheckStatus,
     DeploymentAction,
@@ -50,6 +60,7 @@ __all__ = [
     "Coverage",
     "DataFile",
     "DataWindow",
+    "Delivery",
     "Deployment",
     "DeploymentAction",
     "DeploymentState",
@@ -80,6 +91,7 @@ __all__ = [
     "Skew",
     "Split",
     "Stage",
+    "StageEnd",
     "StagedShadow",
     "TriggerDecision",
     "TriggerKind",

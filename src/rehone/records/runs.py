@@ -32,10 +32,17 @@ class Problem:
     message: str
     traceback: str | None = None
 
+    @property
+    def transient(self) -> bool:
+        """Whether the same run, made again, might end otherwise: not where a person must change something first."""
+        return self.type not in ("ConfigError", "TrainingError", "ContractError", "SigningError", "Corrupt", "NotFound")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """The whole story of one run. `status is None` while it is under way.
+
+    `staged_until` is set while a run is made stage by stage: until then nobody else may run.
 
     Reads like a mapping too: `record["status"]`, `"verdict" in record`, `dict(record)`.
     """
@@ -71,6 +78,12 @@ class RunRecord:
     deployment: Deployment | None = None
     deployment_checks: tuple[Check, ...] = ()
     problem: Problem | None = None
+    staged_until: datetime | None = None
+
+    @property
+    def retry(self) -> bool:
+        """Whether to run again at once makes sense: it failed on something that may have passed since."""
+        return self.status is RunStatus.FAILED and self.problem is not None and self.problem.transient
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.keys():
@@ -113,6 +126,28 @@ class ProjectStatus:
     last_run: RunRecord | None = None
     runs: dict[str, int] = field(default_factory=dict)
     problems: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEnd:
+    """Where a run stands after a stage that was made alone; `status is None`: the next stage may start."""
+
+    run_id: str
+    stage: str
+    status: RunStatus | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Whether a tracker was told of a run or a deployment (`subject`), and where it keeps it."""
+
+    tracker: str
+    subject: str
+    attempts: int = 0
+    delivered_at: datetime | None = None
+    link: str | None = None
+    error: str = ""
 
 
 class EventKind(StrEnum):
