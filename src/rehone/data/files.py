@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from rehone.columns import DAMAGED
+from rehone.config import Storage
 from rehone.data.times import midnight
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus, Window
@@ -56,7 +57,7 @@ class FileInfo:
         return pl.scan_csv(self.location, glob=False, separator=separator, schema=types)
 
 
-def find(source: str, root: Path) -> list[FileInfo]:
+def find(source: str, root: Path, storage: Storage | None = None) -> list[FileInfo]:
     """List the files that a folder or glob means, sorted by path; none is opened.
 
     Raises:

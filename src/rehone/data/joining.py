@@ -229,12 +229,12 @@ def newest_due(as_of: datetime, delay_days: float) -> datetime:
 def _open(config: Config, as_of: datetime) -> Source:
     policy = _policy(config, time_column=config.data.time_column)
     if config.predictions.labels is None or config.data.time_column is None:
-        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of)
+        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
     try:
-        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of)
+        return open_source(policy, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
     except DataError:  # no label file has a time of its own: the dates in their names say when they arrived
         dated = _policy(config, time_column=None)
-        return open_source(dated, config.root, cache=config.cache_path, as_of=as_of)
+        return open_source(dated, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
 
 
 def _policy(config: Config, *, time_column: str | None) -> Data:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from rehone.config import Data
+from rehone.config import Data, Storage
 from rehone.data.cache import Cache, Note, note_key
 from rehone.data.files import READ_ERRORS, FileInfo, find, footer, opened_before, unreadable
 from rehone.data.schema import named
@@ -31,15 +31,14 @@ class Opened:
     findings: tuple[Check, ...]
 
 
-def open_files(policy: Data, root: Path, cache: Cache, as_of: datetime) -> Opened:
+def open_files(policy: Data, root: Path, cache: Cache, as_of: datetime, storage: Storage) -> Opened:
     """Read what names, footers and time columns say of every file dated before as-of.
 
     Raises:
         DataError: there is no file, or none of them can be read.
     """
-    return open_listed(
-        policy, opened_before(find(policy.source, root), as_of, policy.timezone, _oldest(policy, as_of)), cache
-    )
+    found = find(policy.source, root, storage)
+    return open_listed(policy, opened_before(found, as_of, policy.timezone, _oldest(policy, as_of)), cache)
 
 
 def open_listed(policy: Data, listed: Sequence[FileInfo], cache: Cache) -> Opened:

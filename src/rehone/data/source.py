@@ -15,7 +15,7 @@ import polars as pl
 
 from rehone import profile as profiles
 from rehone.codec import encode
-from rehone.config import Data
+from rehone.config import Data, Storage
 from rehone.data.cache import Cache, file_sha256, note_key
 from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, View, ask, gather
 from rehone.data.files import READ_ERRORS, FileInfo, unreadable
@@ -30,10 +30,13 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Answer = TypeVar("Answer")
 
 
-def open_source(policy: Data, root: Path, *, cache: Path | None, as_of: datetime) -> Source:
+def open_source(
+    policy: Data, root: Path, *, cache: Path | None, as_of: datetime, storage: Storage | None = None
+) -> Source:
     """Open a source as it was at `as_of`: rows and files from then on are not there.
 
-    Damaged and differing files become `findings`; damaged ones are not read.
+    Damaged and differing files become `findings`; damaged ones are not read. `storage` says how
+    an object store is reached, where the source lies in one.
 
     Raises:
         DataError: nothing can be read at all.
@@ -43,7 +46,7 @@ def open_source(policy: Data, root: Path, *, cache: Path | None, as_of: datetime
         raise ValueError(f"as_of {as_of} has no time zone: give it one, such as UTC")
     notes = Cache(cache)
     moment = as_of.astimezone(UTC)
-    return Source(policy, moment, open_files(policy, root, notes, moment), notes)
+    return Source(policy, moment, open_files(policy, root, notes, moment, storage or Storage()), notes)
 
 
 class Source:

@@ -71,7 +71,7 @@ def open_feeds(config: Config, as_of: datetime, *, champion: bool) -> Feeds:
 
 
 def _data(config: Config, as_of: datetime) -> Source:
-    return data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of)
+    return data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
 
 
 def _data_if_any(config: Config, as_of: datetime) -> Source | None:
