@@ -13,11 +13,13 @@ from rehone.artifact.packed import (
     PROFILE_FILE,
     check_requires,
     pack,
+    pack_model,
     read_fingerprints,
     read_golden,
     read_profile,
     requirements,
     unpack,
+    unpack_model,
 )
 from rehone.artifact.predictor import Golden, Predictor, check_golden, make_golden, one_thread
 from rehone.artifact.rows import Rows, encode, fingerprints, frame_of, learn_contract
@@ -42,9 +44,11 @@ __all__ = [
     "make_golden",
     "one_thread",
     "pack",
+    "pack_model",
     "read_fingerprints",
     "read_golden",
     "read_profile",
     "requirements",
     "unpack",
+    "unpack_model",
 ]

@@ -49,14 +49,35 @@ def pack(
         ArtifactError: a part holds types that are not allowed; they are named, with the line of
             the configuration that would allow them.
     """
-    steps = predictor.pipeline.named_steps
-    parts = {PREPROCESSOR_FILE: steps["preprocess"], MODEL_FILE: steps["model"]}
-    files = dict(_dumped(name, part, allow_joblib, trusted) for name, part in parts.items())
+    files = pack_model(predictor, allow_joblib=allow_joblib, trusted=trusted)
     files[PROFILE_FILE] = codec.encode(profile)
     files[GOLDEN_FILE] = codec.encode(golden)
     if fingerprints is not None:
         files[FINGERPRINTS_FILE] = _npy(np.unique(np.asarray(fingerprints, dtype=np.uint64)))
     return files
+
+
+def pack_model(predictor: Predictor, *, allow_joblib: bool = False, trusted: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return the files of preprocessor and model alone.
+
+    Raises:
+        ArtifactError: a part holds types that are not allowed.
+    """
+    steps = predictor.pipeline.named_steps
+    parts = {PREPROCESSOR_FILE: steps["preprocess"], MODEL_FILE: steps["model"]}
+    return dict(_dumped(name, part, allow_joblib, trusted) for name, part in parts.items())
+
+
+def unpack_model(files: Mapping[str, bytes], *, allow_joblib: bool = False, trusted: Sequence[str] = ()) -> Any:
+    """Return the scikit-learn pipeline of the files that `pack_model` made; whose they are is not looked at.
+
+    Raises:
+        Corrupt: one is missing.
+        ArtifactError: one holds types that are not allowed, or cannot be built.
+    """
+    return _pipeline(
+        _loaded(PREPROCESSOR_FILE, files, allow_joblib, trusted), _loaded(MODEL_FILE, files, allow_joblib, trusted)
+    )
 
 
 def unpack(
@@ -81,9 +102,7 @@ def unpack(
     for check in check_requires(manifest):
         if check.status is not CheckStatus.OK:
             log.warning("library_version_differs", extra={"library": check.subject, "detail": check.detail})
-    pipeline = _pipeline(
-        _loaded(PREPROCESSOR_FILE, files, allow_joblib, trusted), _loaded(MODEL_FILE, files, allow_joblib, trusted)
-    )
+    pipeline = unpack_model(files, allow_joblib=allow_joblib, trusted=trusted)
     _fits(pipeline, manifest)
     return Predictor(contract=manifest.contract, pipeline=pipeline, threshold=manifest.threshold, version=version)
 
