@@ -72,6 +72,10 @@ class RunLog:
         with self._ledger_lock():
             self._add_line(record, data)
 
+    def folder_of(self, record: RunRecord) -> tuple[Path, Disk]:
+        """Return where the stages of a run hand files on to each other, and what to write there with."""
+        return self._path(record).with_name(record.run_id), self._disk
+
     def records(self) -> tuple[RunRecord, ...]:
         """Return every record, oldest first.
 
@@ -108,17 +112,23 @@ class RunLog:
     def close_orphans(self, *, now: datetime) -> tuple[RunRecord, ...]:
         """Close the records of killed runs, and give back ledger lines lost in a crash.
 
-        To be called with the run lock held: then a record without an ending has no process.
+        To be called with the run lock held: then a record without an ending has no process. One
+        that is made stage by stage may rest between two of them until its `staged_until`.
         """
         self._restore_lines()
         closed = []
         for record in self.unfinished():
+            if record.staged_until is not None and now < record.staged_until:
+                continue
             said = f"killed: process {record.pid} on {record.host} ended before the run did"
             last = record.stages[-1].name if record.stages else "its first stage"
+            if record.staged_until is not None:
+                said = f"left alone: nobody made its next stage until {record.staged_until:%Y-%m-%d %H:%M:%S} UTC"
             ended = replace(
                 record,
                 status=RunStatus.FAILED,
                 finished_at=now,
+                staged_until=None,
                 sentence=f"{said} (after {last}); closed by the next run",
             )
             self.finish(ended)
