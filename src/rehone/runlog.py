@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from rehone import codec
 from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError
 from rehone.records import Check, CheckStatus, RunRecord, RunStatus, TriggerKind, Window
+
+log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
 
@@ -61,7 +64,7 @@ class RunLog:
         self._write(record)
 
     def finish(self, record: RunRecord) -> None:
-        """Write the final record and add it to the ledger.
+        """Write the final record, add it to the ledger, and remove what its stages handed on to each other.
 
         Raises:
             ValueError: the record has no status.
@@ -71,6 +74,11 @@ class RunLog:
         data = self._write(record)
         with self._ledger_lock():
             self._add_line(record, data)
+        folder, disk = self.folder_of(record)
+        try:
+            disk.remove_tree(folder)
+        except OSError:  # what a stage left behind does no harm
+            log.warning("the files of a run's stages stay behind", exc_info=True, extra={"run_id": record.run_id})
 
     def folder_of(self, record: RunRecord) -> tuple[Path, Disk]:
         """Return where the stages of a run hand files on to each other, and what to write there with."""
