@@ -20,6 +20,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from rehone.records import (
     Preview,
     ProjectStatus,
     RunRecord,
+    StageEnd,
     short_id,
 )
 from rehone.runlog import RunLog, refuse_lost_store
@@ -44,6 +46,7 @@ from rehone.store import Store
 
 if TYPE_CHECKING:
     from rehone.artifact import Predictor
+    from rehone.pipeline import Door
 
 Where = str | Path | Config
 When = date | datetime | str | None
@@ -67,8 +70,85 @@ def run_pipeline(
     from rehone import pipeline
 
     config = _config(project)
-    door = pipeline.Door(
-        as_of=moment(as_of, config),
+    return pipeline.run(config, _door(config, moment(as_of, config), force=force, listen=listen))
+
+
+STAGES = ("check", "validate", "train", "judge", "deploy")
+"""The stages of a run that can be made alone, in their order."""
+
+
+def run_stage(
+    project: Where,
+    stage: str,
+    *,
+    run: str | None = None,
+    as_of: When = None,
+    force: bool = False,
+    listen: Callable[[Event], None] | None = None,
+) -> StageEnd:
+    """Make one stage of a run, in this process, and return where the run stands after it.
+
+    `check` without `run` begins a run, with `as_of` and `force` as in `run_pipeline`; every other
+    stage goes on with the run named. A stage that has ended is not made again; one that was
+    interrupted is, and until then the run stays open: `close_run` ends it, or the next run does
+    after `project.resume_hours`.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or is not the one that the run began with.
+        NotFound: there is no such run or stage.
+        Locked: another run or stage is under way.
+        RehoneError: the stage was interrupted, or one before it has not ended; the run stays open.
+    """
+    from rehone import pipeline
+
+    config = _config(project)
+    if run is None:
+        if stage != "check":
+            raise NotFound(f"which run is stage {stage} to go on with? Name it; stage check begins one")
+        return pipeline.check(config, _door(config, moment(as_of, config), force=force, listen=listen))
+    return pipeline.stage(config, _door_of(config, run, listen), stage)
+
+
+def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | None = None) -> RunRecord:
+    """Make the stages that are left of a run that is made stage by stage, and return its record.
+
+    Raises:
+        As `run_stage`.
+    """
+    config = _config(project)
+    found = RunLog(config.runs_path).find(run)
+    for stage in STAGES:
+        if run_stage(config, stage, run=found.run_id, listen=listen).status is not None:
+            break
+    return RunLog(config.runs_path).find(found.run_id)
+
+
+def close_run(project: Where, run: str) -> RunRecord:
+    """End a run that is made stage by stage as failed if it is still open, and return its record.
+
+    Raises:
+        NotFound: there is no such run.
+        Locked: one of its stages is under way.
+    """
+    from rehone import pipeline
+
+    config = _config(project)
+    return pipeline.close(config, _door_of(config, run, None))
+
+
+def _door_of(config: Config, run: str, listen: Callable[[Event], None] | None) -> Door:
+    """Stand at the door for a run that has begun."""
+    record = RunLog(config.runs_path).find(run)
+    return replace(_door(config, record.as_of, listen=listen), run_id=record.run_id)
+
+
+def _door(
+    config: Config, as_of: datetime, *, force: bool = False, listen: Callable[[Event], None] | None = None
+) -> Door:
+    from rehone import pipeline
+
+    return pipeline.Door(
+        as_of=as_of,
         clock=_now,
         run_id=f"{_now():%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(3)}",
         actor=_user(),
@@ -78,7 +158,6 @@ def run_pipeline(
         force=force,
         **({"listen": listen} if listen else {}),
     )
-    return pipeline.run(config, door)
 
 
 def check(project: Where = ".", *, as_of: When = None) -> Preview:
@@ -337,13 +416,17 @@ def _git_commit(folder: Path) -> str | None:
 
 __all__ = [
     "CONFIG_NAME",
+    "STAGES",
     "check",
+    "close_run",
     "deployments",
     "doctor",
     "history",
     "load",
+    "resume_run",
     "rollback",
     "run_pipeline",
+    "run_stage",
     "show",
     "status",
 ]

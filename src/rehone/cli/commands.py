@@ -18,7 +18,7 @@ from rehone.cli.keys import keys
 from rehone.cli.options import project_option
 
 if TYPE_CHECKING:
-    from rehone.records import Check
+    from rehone.records import Check, RunRecord, StageEnd
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -88,8 +88,11 @@ def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
 @_as_of
 @click.option("--force", is_flag=True, help="Train even without a reason; data and gate are judged as always.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the last sentence.")
+@click.option(
+    "--resume", metavar="RUN", help="Go on with a run that is made stage by stage, after its last finished one."
+)
 @_json
-def run(project: str, as_of: str | None, force: bool, quiet: bool, as_json: bool) -> int:
+def run(project: str, as_of: str | None, force: bool, quiet: bool, resume: str | None, as_json: bool) -> int:
     """Retrain if there is a reason, judge the challenger, deploy it if it is no worse.
 
     Meant for cron: it says one sentence per stage, keeps a record of every run, and never
@@ -98,8 +101,17 @@ def run(project: str, as_of: str | None, force: bool, quiet: bool, as_json: bool
     from rehone import api
     from rehone.cli.progress import listening
 
+    if resume and (as_of or force):
+        raise click.UsageError("--resume goes on with a run as it began: leave out --as-of and --force")
     with listening(quiet=quiet, to_stderr=as_json) as listen:
-        record = api.run_pipeline(project, as_of=as_of, force=force, listen=listen)
+        if resume:
+            record = api.resume_run(project, resume, listen=listen)
+        else:
+            record = api.run_pipeline(project, as_of=as_of, force=force, listen=listen)
+    return _print_ending(record, project, quiet=quiet, as_json=as_json)
+
+
+def _print_ending(record: RunRecord, project: str, *, quiet: bool, as_json: bool) -> int:
     if as_json:
         _print_json(record)
     else:
@@ -107,6 +119,51 @@ def run(project: str, as_of: str | None, force: bool, quiet: bool, as_json: bool
 
         _print(run_ending(record, project, quiet=quiet, width=_width()))
     return endings.of_run(record)
+
+
+@app.command()
+@click.argument("name", metavar="NAME", type=click.Choice(["check", "validate", "train", "judge", "deploy", "close"]))
+@project_option
+@click.option("--run", "run_id", metavar="RUN", help="The run to go on with. Only check begins a run without one.")
+@_as_of
+@click.option("--force", is_flag=True, help="With check: train even without a reason.")
+@_json
+def stage(name: str, project: str, run_id: str | None, as_of: str | None, force: bool, as_json: bool) -> int:
+    """Make one stage of a run: check, validate, train, judge, deploy; or close an open run.
+
+    For orchestrators that give each stage a process or a machine of its own. check begins a run
+    and prints its id; the others go on with it. A stage that has ended is not made again, one that
+    was interrupted is. Exits with 99 when check finds nothing to do.
+    """
+    from rehone import api
+    from rehone.cli.progress import listening
+
+    if run_id is None and name != "check":
+        raise click.UsageError(f"{name} goes on with a run: name it with --run; `rehone stage check` begins one")
+    if run_id is not None and (as_of or force):
+        raise click.UsageError("a run goes on as it began: leave out --as-of and --force")
+    if name == "close":
+        return _print_ending(api.close_run(project, run_id or ""), project, quiet=False, as_json=as_json)
+    with listening(quiet=False, to_stderr=as_json) as listen:
+        end = api.run_stage(project, name, run=run_id, as_of=as_of, force=force, listen=listen)
+    return _print_stage(end, project, as_json=as_json)
+
+
+def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
+    from rehone import api
+    from rehone.cli.show import run_ending, stage_end
+    from rehone.records import RunRecord, RunStatus
+
+    record = None if end.status is None else api.show(project, end.run_id)
+    if as_json:
+        _print_json(end)
+    elif isinstance(record, RunRecord):
+        _print(run_ending(record, project, quiet=False, width=_width()))
+    else:
+        _print(stage_end(end, project))
+    if end.status is RunStatus.SKIPPED:
+        return endings.NOTHING_TO_DO
+    return endings.of_run(record) if isinstance(record, RunRecord) else endings.GOOD
 
 
 @app.command()

@@ -23,6 +23,7 @@ GOOD = 0
 BUG = 1
 MUST_FIX = 2
 HELD = 3
+NOTHING_TO_DO = 99
 INTERRUPTED = 130
 TERMINATED = 143
 
@@ -31,6 +32,7 @@ EXIT_CODES = {
     BUG: "a bug in Rehone: please report it",
     MUST_FIX: "a person must fix something: the command line, the configuration, the data, the store; or the run failed",
     HELD: "a challenger was rejected, the comparison was inconclusive, or the deployment was rolled back",
+    NOTHING_TO_DO: "only of `rehone stage`: the run was skipped, there is nothing to do for the stages after it",
     INTERRUPTED: "interrupted with Ctrl-C; what is live is whole",
     TERMINATED: "stopped by SIGTERM; what is live is whole",
 }

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from rehone.api import STAGES
 from rehone.cli.endings import BUG, of_run
 from rehone.cli.served import served_lines, shadow_lines
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
@@ -22,6 +23,7 @@ from rehone.records import (
     Preview,
     RunRecord,
     RunStatus,
+    StageEnd,
     TriggerKind,
     Verdict,
     short_id,
@@ -55,6 +57,12 @@ def run_ending(record: RunRecord, project: str, *, quiet: bool, width: int) -> l
             f"  {_show(record, project)}",
         ]
     return [*lines, f"`{_show(record, project)}` tells the whole story."]
+
+
+def stage_end(end: StageEnd, project: str) -> list[str]:
+    """Say which stage of an open run comes next, as the command that makes it."""
+    following = STAGES[STAGES.index(end.stage) + 1]
+    return [f"Run {end.run_id} goes on with:", f"  rehone stage {following} --run {end.run_id}{option(project)}"]
 
 
 def _show(record: RunRecord, project: str) -> str:

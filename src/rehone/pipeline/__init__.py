@@ -1,10 +1,12 @@
 """Tell the story of one run: look, decide, validate, train, judge, promote, record.
 
-`run` tells it, `preview` says what it would decide. Only `story` knows the order of the stages.
+`run` tells it, `preview` says what it would decide, `check`, `stage` and `close` make it stage by
+stage. Only `story` knows the order of the stages.
 """
 
 from rehone.pipeline.preview import preview
 from rehone.pipeline.scene import Door
+from rehone.pipeline.staged import STAGES, check, close, stage
 from rehone.pipeline.story import run
 
-__all__ = ["Door", "preview", "run"]
+__all__ = ["STAGES", "Door", "check", "close", "preview", "run", "stage"]

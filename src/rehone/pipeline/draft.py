@@ -71,9 +71,19 @@ class Draft:
 
     def end(self, status: RunStatus, sentence: str) -> RunRecord:
         """Close the record with an ending and the sentence that says why."""
-        self.note(status=status, sentence=sentence, finished_at=self._clock())
+        self.note(status=status, sentence=sentence, finished_at=self._clock(), staged_until=None)
         self._runlog.finish(self.record)
         return self.record
+
+    def rest(self, until: datetime) -> None:
+        """Leave the record open until a later stage goes on with it, at the latest at that time."""
+        self.note(staged_until=until, problem=None)
+        self._runlog.note(self.record)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Note what interrupted a stage that may be made again; the record stays open."""
+        self.note(problem=_problem(error))
+        self._runlog.note(self.record)
 
     def fail(self, error: BaseException) -> RunRecord:
         """Close the record of a run that an exception ended.
@@ -82,9 +92,13 @@ class Draft:
         """
         if self.record.status is not None:
             raise error
-        trace = None if isinstance(error, RehoneError) else "".join(traceback.format_exception(error))
-        self.note(problem=Problem(type=type(error).__name__, message=str(error), traceback=trace))
+        self.note(problem=_problem(error))
         return self.end(RunStatus.FAILED, _said(error))
+
+
+def _problem(error: BaseException) -> Problem:
+    trace = None if isinstance(error, RehoneError) else "".join(traceback.format_exception(error))
+    return Problem(type=type(error).__name__, message=str(error), traceback=trace)
 
 
 def _said(error: BaseException) -> str:

@@ -38,6 +38,10 @@ class Feeds:
         late = (replace(stale, status=CheckStatus.WARN),) if stale else ()
         return (*self.notes, *log, *labels, *late)
 
+    def remembering(self, before: tuple[Check, ...]) -> Feeds:
+        """Return the feeds with what an earlier stage had seen of them, if it is not seen now."""
+        return replace(self, notes=(*self.notes, *(check for check in before if check not in self.warnings)))
+
     @property
     def known(self) -> tuple[str, ...]:
         """Every column that a name in the configuration may mean."""

@@ -49,6 +49,7 @@ class Scene:
     head: Deployment | None = None
     champion: Champion | None = None
     decision: TriggerDecision = field(init=False)
+    features: tuple[str, ...] = ()
     rows: pl.DataFrame = field(init=False)
     split: Split = field(init=False)
     search: train.Search = field(init=False)

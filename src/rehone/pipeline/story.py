@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -25,9 +25,11 @@ from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
 from rehone.pipeline.shadowing import shadow
-from rehone.pipeline.words import acting, all_of, set_back, unreadable
+from rehone.pipeline.words import acting, all_of, resting, set_back, unreadable
 from rehone.records import (
     CheckStatus,
+    DeploymentAction,
+    DeploymentState,
     Outcome,
     RunRecord,
     RunStatus,
@@ -43,8 +45,21 @@ log = logging.getLogger(__name__)
 JUDGED_AGAIN = 3
 
 
+Step = tuple[str, Callable[[Scene], Ending | None]]
+
+
 def run(config: Config, door: Door) -> RunRecord:
     """Run the whole story once and return its record, which is on disk by then.
+
+    Raises:
+        StoreError: the record itself cannot be written.
+        KeyboardInterrupt, SystemExit: after they were recorded.
+    """
+    return begin(config, door, lambda scene: scene.draft.end(*(go(scene, steps(config)) or _NO_ENDING)))
+
+
+def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> RunRecord:
+    """Begin a run, let `tell` make its stages under the run lock, and record whatever ends it.
 
     Raises:
         StoreError: the record itself cannot be written.
@@ -56,9 +71,9 @@ def run(config: Config, door: Door) -> RunRecord:
         refuse_lost_store(config.store_path, runlog.lines())
         store = Store.create(config.store_path)
         with store.lock(door.run_id):
-            runlog.close_orphans(now=door.clock())
+            refuse_overlap(runlog, now=door.clock())
             draft.begin()
-            return _story(Scene(config, door, store, runlog, draft))
+            return tell(Scene(config, door, store, runlog, draft))
     except Locked as error:
         return draft.end(RunStatus.SKIPPED, str(error))
     except RehoneError as error:
@@ -71,25 +86,47 @@ def run(config: Config, door: Door) -> RunRecord:
         raise
 
 
-def _story(scene: Scene) -> RunRecord:
-    stages: tuple[tuple[str, Callable[[Scene], Ending | None]], ...] = (
+def refuse_overlap(runlog: RunLog, *, now: datetime, own: str = "") -> None:
+    """Close the records of killed runs, and refuse to go on beside a run that rests between two stages.
+
+    Raises:
+        Locked: there is such a run, and it is not `own`.
+    """
+    runlog.close_orphans(now=now)
+    for other in runlog.unfinished():
+        if other.run_id != own:
+            raise Locked(resting(other))
+
+
+def steps(config: Config) -> tuple[Step, ...]:
+    """Return the stages of a run in their order."""
+    return (
         ("look", _look),
         ("decide", _decide),
         ("validate", _validate),
         ("train", _train),
         ("judge", _judge),
         ("publish", publish),
-        *((("shadow", shadow),) if scene.config.shadow.seconds else ()),
+        *((("shadow", shadow),) if config.shadow.seconds else ()),
         ("deploy", _deploy),
     )
+
+
+_NO_ENDING = (RunStatus.FAILED, "the last stage gave no ending")
+
+
+def go(scene: Scene, stages: Iterable[Step], finished: Callable[[str], None] = lambda _: None) -> Ending | None:
+    """Make stages one after the other until one ends the run; `finished` is told each that did not."""
     for name, stage in stages:
         with scene.draft.stage(name):
             ending = stage(scene)
             if ending:
                 scene.draft.say(f"the run ends here: {ending[0].value.replace('_', ' ')}")
+            else:
+                finished(name)
         if ending:
-            break
-    return scene.draft.end(*(ending or (RunStatus.FAILED, "the last stage gave no ending")))
+            return ending
+    return None
 
 
 def _look(scene: Scene) -> Ending | None:
@@ -148,14 +185,15 @@ def _validate(scene: Scene) -> Ending | None:
     config, draft = scene.config, scene.draft
     window = trailing_window(config, scene.door.as_of)
     reference = scene.champion.profile if scene.champion else None
-    facts = scene.source.facts(window, scene.source.features(), now=scene.door.clock(), profile=reference)
+    scene.features = scene.source.features()
+    facts = scene.source.facts(window, scene.features, now=scene.door.clock(), profile=reference)
     checks = (*scene.feeds.warnings, *data.validate(facts, config.data, reference))
     draft.note(data_checks=checks)
     if broken := acting(checks):
         return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)
     read = _history(config, scene.source, window)
     draft.note(data=scene.source.describe(read))
-    rows = scene.source.mature(scene.source.read(read, _columns(config, scene.source.features())))
+    rows = scene.source.mature(scene.source.read(read, _columns(config, scene.features)))
     scene.rows = rows.drop_nulls(config.data.label)
     trailing = scene.rows.filter(pl.col("__time__") >= window.start)
     scene.split = train.split(
@@ -198,7 +236,7 @@ def _train(scene: Scene) -> Ending | None:
     config, draft = scene.config, scene.draft
     learn = scene.learned
     contract = artifact.learn_contract(
-        learn, scene.source.features(), label=config.data.label, categorical=config.data.categorical
+        learn, scene.features, label=config.data.label, categorical=config.data.categorical
     )
     rows = train.TrainingRows(
         frame=learn, trailing_start=trailing_window(config, scene.door.as_of).start, contract=contract
@@ -259,6 +297,8 @@ def _ending_of(verdict: Verdict) -> Ending | None:
 
 
 def _deploy(scene: Scene) -> Ending | None:
+    if ending := _deployed_before(scene):
+        return ending
     for _ in range(JUDGED_AGAIN):
         try:
             return _promote(scene)
@@ -273,6 +313,18 @@ def _deploy(scene: Scene) -> Ending | None:
         RunStatus.FAILED,
         f"the live version changed {JUDGED_AGAIN} times while this run judged: run again when it is quiet",
     )
+
+
+def _deployed_before(scene: Scene) -> Ending | None:
+    """Find the confirmed deployment of a stage that was killed before it could say so."""
+    head = scene.store.head()
+    if head is None or head.run_id != scene.door.run_id or head.version != scene.version:
+        return None
+    if head.state is not DeploymentState.CONFIRMED or head.action is DeploymentAction.ROLLBACK:
+        return None
+    scene.draft.note(deployment=head)
+    said = f"version {short_id(head.version)} is live (generation {head.generation})"
+    return RunStatus.DEPLOYED, f"{said}: it was confirmed before this stage was interrupted"
 
 
 def _promote(scene: Scene) -> Ending:

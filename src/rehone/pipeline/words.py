@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rehone.pipeline.evidence import Champion
-from rehone.records import Check, CheckStatus, short_id
+from rehone.records import Check, CheckStatus, RunRecord, short_id
 
 
 def acting(checks: tuple[Check, ...]) -> tuple[Check, ...]:
@@ -32,4 +32,14 @@ def set_back(deployed: datetime, as_of: datetime) -> str:
     return (
         f"as_of {as_of:%Y-%m-%d %H:%M} is before {deployed:%Y-%m-%d %H:%M}, when the champion was made: the clock was "
         "set back, or an earlier day is replayed: mend the clock, or replay into a store of its own (project.store)"
+    )
+
+
+def resting(run: RunRecord) -> str:
+    """Say which run is under way between two of its stages."""
+    last = run.stages[-1].name if run.stages else "nothing"
+    until = f"{run.staged_until:%Y-%m-%d %H:%M} UTC" if run.staged_until else "it ends"
+    return (
+        f"another run is under way stage by stage: {run.run_id}, last stage {last}, may rest until {until}: let it go on "
+        f"(`rehone run --resume {run.run_id}`) or end it (`rehone stage close --run {run.run_id}`)"
     )
