@@ -9,6 +9,7 @@ RehoneError
 │   ├── Corrupt        bytes do not match their digest, or are not what they claim
 │   ├── NotFound       no such version, run or generation
 │   ├── Locked         another run is under way
+│   ├── Unreachable    an object store does not answer, or does not let us in
 │   └── SigningError   a version is not signed as asked for, or a key cannot be used
 └── ArtifactError      a version cannot be loaded, or was given rows it cannot read
     └── ContractError  the columns given are not the columns the model was trained on
@@ -59,6 +60,13 @@ class NotFound(StoreError):
 
 class Locked(StoreError):
     """Another run is under way in this project."""
+
+
+class Unreachable(StoreError, OSError):
+    """An object store does not answer, or does not let us in; production stays as it is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class SigningError(StoreError):
