@@ -1,6 +1,7 @@
 """Remember digests, times and counts of files that have not changed; may be deleted at any time.
 
-A file is the same while its path, size, modification time and inode are. Every cache file
+A file is the same while its path, size, modification time and inode are; an object, while its
+address, size, time and tag are. Every cache file
 starts with the digest of what follows: one that was cut short or changed is left aside and
 made again. A cache that cannot be written only costs time, never the run.
 """
@@ -126,7 +127,8 @@ class Cache:
 
 def note_key(file: FileInfo, reading: str) -> str:
     """Name an unchanged file, together with how its times are read."""
-    return "|".join((str(file.location.absolute()), *map(str, file.identity), reading))
+    where = file.location.absolute() if isinstance(file.location, Path) else file.location
+    return "|".join((str(where), *map(str, file.identity), reading))
 
 
 def file_sha256(path: Path) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote
 
 import polars as pl
@@ -17,7 +18,10 @@ from rehone.columns import DAMAGED
 from rehone.config import Storage
 from rehone.data.times import midnight
 from rehone.errors import DataError
+from rehone.places import Place, Remote, is_remote
 from rehone.records import Check, CheckStatus, Window
+from rehone.remote import Identity, Listed, away, is_away, listed, look_at
+from rehone.remote import reading as for_polars
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv"}
 READ_ERRORS = (*DAMAGED, OSError, UnicodeDecodeError)
@@ -25,22 +29,25 @@ READ_ERRORS = (*DAMAGED, OSError, UnicodeDecodeError)
 _DATE = re.compile(r"(?<!\d)(\d{4})(?:-(\d{2})-(\d{2})|_(\d{2})_(\d{2})|(\d{2})(\d{2}))(?!\d)")
 _HIVE = re.compile(r"([^=/]+)=([^/]*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_MAGIC: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
     """One file as its name, footer and times describe it.
 
-    `path` is relative to the project when the file lies inside it. `schema` holds the types as
-    stored; `day` is the date in the name; `partitions` are the `key=value` folders above it.
+    `path` is relative to the project when the file lies inside it, or the whole address in an
+    object store, which `storage` says how to reach. `identity` changes with the file: its size,
+    its time, and its inode or the tag that the object store gave it. `schema` holds the types as stored; `day` is the date in the name; `partitions` are the `key=value` folders above it.
     `span` covers its event times, those at or after as-of included.
     """
 
     path: str
-    location: Path
+    location: Place
     format: str
     bytes: int
-    identity: tuple[int, int, int]
+    identity: Identity
+    storage: Storage = field(default_factory=Storage)
     day: date | None = None
     partitions: Mapping[str, str | None] = field(default_factory=dict)
     schema: Mapping[str, pl.DataType] = field(default_factory=dict)
@@ -51,21 +58,21 @@ class FileInfo:
     def scan(self, schema: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
         """Open the file lazily; a text file is read with the given types, or else its own."""
         if self.format == "parquet":
-            return pl.scan_parquet(self.location, glob=False, hive_partitioning=False)
-        separator = "\t" if self.format == "tsv" else ","
-        types = dict(schema if schema is not None else self.schema)
-        return pl.scan_csv(self.location, glob=False, separator=separator, schema=types)
+            return _parquet(self)
+        return _text(self, schema=dict(schema if schema is not None else self.schema))
 
 
 def find(source: str, root: Path, storage: Storage | None = None) -> list[FileInfo]:
     """List the files that a folder or glob means, sorted by path; none is opened.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or the object store cannot be asked.
     """
+    if is_remote(source):
+        return _find_objects(Remote(source), storage or Storage())
     if "://" in source:
         raise DataError(
-            f"data.source {source!r} is not on this machine: give a folder or a glob of files that can be read locally"
+            f"data.source {source!r} cannot be read: give a folder or a glob of files, on this machine or on s3://, gs:// or az://"
         )
     place = root / source
     if place.is_dir():
@@ -96,10 +103,25 @@ def info(path: Path, root: Path) -> FileInfo:
     return FileInfo(
         path=inside,
         location=path,
-        format=_format(path) or "",
+        format=_format(path.name) or "",
         bytes=stat.st_size,
         identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino),
         day=_day(inside, partitions),
+        partitions=partitions,
+    )
+
+
+def object_info(file: Listed, storage: Storage) -> FileInfo:
+    """Describe an object by what a listing says of it."""
+    partitions = dict(_partitions(file.place.url))
+    return FileInfo(
+        path=file.place.url,
+        location=file.place,
+        format=_format(file.place.name) or "",
+        bytes=file.bytes,
+        identity=file.identity,
+        storage=storage,
+        day=_day(file.place.url, partitions),
         partitions=partitions,
     )
 
@@ -132,11 +154,11 @@ def footer(file: FileInfo) -> Mapping[str, pl.DataType]:
     Raises:
         one of READ_ERRORS: the file is not what its name claims, or was cut short.
     """
-    if file.format == "parquet":
+    if file.format != "parquet":
+        return dict(_text(file, schema=None).collect_schema())
+    if isinstance(file.location, Path):
         return dict(pl.read_parquet_schema(file.location))
-    separator = "\t" if file.format == "tsv" else ","
-    lazy = pl.scan_csv(file.location, glob=False, separator=separator, infer_schema_length=None)
-    return dict(lazy.collect_schema())
+    return dict(_parquet(file).collect_schema())
 
 
 def has_date(text: str) -> bool:
@@ -145,7 +167,13 @@ def has_date(text: str) -> bool:
 
 
 def unreadable(file: FileInfo, error: BaseException) -> Check:
-    """Say that a file cannot be read, and why."""
+    """Say that a file cannot be read, and why.
+
+    Raises:
+        SourceAway: that is not the fault of the file: the object store is away, or does not let us read.
+    """
+    if isinstance(file.location, Remote) and is_away(error):
+        raise away(file.location, error, file.storage) from error
     if file.bytes == 0:
         what, remedy = "is empty (0 bytes, need at least a header)", "write it again, or remove it"
     else:
@@ -172,13 +200,83 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in names)
 
 
-def _format(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((kind for ending, kind in FORMATS.items() if name.endswith(ending)), None)
+def _find_objects(source: Remote, storage: Storage) -> list[FileInfo]:
+    parts = source.key.split("/")
+    plain = next((n for n, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
+    folder = Remote("/".join((source.bucket, *parts[:plain])))
+    try:
+        found = listed(folder, storage)
+        if not found and plain == len(parts) and (alone := look_at(source, storage)):
+            found = [alone]
+    except OSError as error:
+        raise away(source, error, storage) from error
+    pattern = _pattern(parts[plain:])
+    wanted = [f for f in found if _is_meant(f.place, folder, pattern)]
+    if not wanted:
+        raise DataError(
+            f"no Parquet or CSV file matches {str(source)!r} ({len(found)} objects lie below {folder}, need at least 1 "
+            "that matches): put files there, or correct data.source"
+        )
+    return [object_info(file, storage) for file in wanted]
+
+
+def _is_meant(place: Remote, folder: Remote, pattern: re.Pattern[str] | None) -> bool:
+    """Say whether an object is a file of the source, by the rules that hold for files of this machine."""
+    if _format(place.name) is None or place.name.startswith((".", "_")):
+        return False
+    below = "" if place == folder else place.relative_to(folder)
+    if pattern is not None:
+        return pattern.fullmatch(below) is not None
+    return not any(part.startswith((".", "_")) for part in below.split("/"))
+
+
+def _pattern(parts: Sequence[str]) -> re.Pattern[str] | None:
+    """Write the parts of a glob as a regular expression, with `**` for any folders; hidden names match only by name."""
+    if not parts:
+        return None
+    visible = r"(?!\.)"
+    said = []
+    for n, part in enumerate(parts):
+        last = n == len(parts) - 1
+        if part == "**":
+            said.append(rf"(?:{visible}[^/]+/)*" + (rf"{visible}[^/]+" if last else ""))
+        else:
+            hidden = "" if part.startswith(".") else visible
+            said.append(hidden + _translated(part) + ("" if last else "/"))
+    return re.compile("".join(said))
+
+
+def _translated(part: str) -> str:
+    pieces = re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part)
+    return "".join(_wildcard(piece) if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+
+
+def _wildcard(piece: str) -> str:
+    if piece.startswith("["):
+        inside = piece[1:-1].replace("\\", r"\\")
+        return f"(?!/)[^{inside[1:]}]" if inside.startswith("!") else f"[{inside.replace('^', chr(92) + '^')}]"
+    return "[^/]" if piece == "?" else "[^/]*"
+
+
+def _parquet(file: FileInfo) -> pl.LazyFrame:
+    address, how = for_polars(file.location, file.storage)
+    return pl.scan_parquet(address, glob=False, hive_partitioning=False, **how)
+
+
+def _text(file: FileInfo, schema: dict[str, pl.DataType] | None) -> pl.LazyFrame:
+    """Open a text file with the given types, or with those that all its rows suggest."""
+    address, how = for_polars(file.location, file.storage)
+    separator = "\t" if file.format == "tsv" else ","
+    return pl.scan_csv(address, glob=False, separator=separator, schema=schema, infer_schema_length=None, **how)
+
+
+def _format(name: str) -> str | None:
+    lowered = name.lower()
+    return next((kind for ending, kind in FORMATS.items() if lowered.endswith(ending)), None)
 
 
 def _wanted(path: Path) -> bool:
-    return _format(path) is not None and not path.name.startswith((".", "_")) and path.is_file()
+    return _format(path.name) is not None and not path.name.startswith((".", "_")) and path.is_file()
 
 
 def _partitions(path: str) -> Iterator[tuple[str, str | None]]:

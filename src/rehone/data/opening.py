@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,11 @@ from rehone.data.files import READ_ERRORS, FileInfo, find, footer, opened_before
 from rehone.data.schema import named
 from rehone.data.times import carries_offset, instant, is_time, midnight, zone_of
 from rehone.errors import DataError
+from rehone.places import Remote
 from rehone.records import Check, CheckStatus, Window
 
 TICK = timedelta(microseconds=1)
+_AT_A_TIME = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def open_listed(policy: Data, listed: Sequence[FileInfo], cache: Cache) -> Opene
         DataError: none of them can be read.
     """
     findings: list[Check] = []
-    footed = [f for f in (_footed(file, findings) for file in listed) if f is not None]
+    footed = _footed(listed, findings)
     timed = [f for f in footed if _has_time(f, policy, findings)]
     notes = _notes(timed, policy, cache, findings)
     files = tuple(_noted(f, notes[f.path], policy) for f in timed if f.path in notes)
@@ -70,12 +73,22 @@ def _oldest(policy: Data, as_of: datetime) -> datetime | None:
     return as_of - timedelta(days=policy.history_days + policy.label_delay_days + 2)
 
 
-def _footed(file: FileInfo, findings: list[Check]) -> FileInfo | None:
+def _footed(listed: Sequence[FileInfo], findings: list[Check]) -> list[FileInfo]:
+    """Read all footers; those of an object store many at a time, because each is a round trip."""
+    if any(isinstance(file.location, Remote) for file in listed):
+        with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
+            read = list(pool.map(_with_footer, listed))
+    else:
+        read = [_with_footer(file) for file in listed]
+    findings += [found for found in read if isinstance(found, Check)]
+    return [found for found in read if isinstance(found, FileInfo)]
+
+
+def _with_footer(file: FileInfo) -> FileInfo | Check:
     try:
         return replace(file, schema=footer(file))
     except READ_ERRORS as error:
-        findings.append(unreadable(file, error))
-        return None
+        return unreadable(file, error)
 
 
 def _has_time(file: FileInfo, policy: Data, findings: list[Check]) -> bool:

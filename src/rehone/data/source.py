@@ -25,6 +25,7 @@ from rehone.data.schema import agree, family, named, reserved
 from rehone.data.times import TIME, midnight
 from rehone.errors import DataError
 from rehone.records import Check, Counts, DataFile, DataWindow, Profile, Window
+from rehone.remote import Identity, away, sha256_of
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Answer = TypeVar("Answer")
@@ -380,9 +381,22 @@ class Source:
 
 
 def _digest(file: FileInfo) -> str | None:
-    """Return a file's digest, or nothing if it changed since it was listed."""
+    """Return a file's digest, or nothing if it changed since it was listed.
+
+    Raises:
+        SourceAway: the object store is away, or does not let us read.
+    """
+    if isinstance(file.location, Path):
+        return _digest_here(file.location, file.identity)
     try:
-        digest, stat = file_sha256(file.location), file.location.stat()
+        return sha256_of(file.location, file.identity, file.storage)
+    except OSError as error:
+        raise away(file.location, error, file.storage) from error
+
+
+def _digest_here(path: Path, identity: Identity) -> str | None:
+    try:
+        digest, stat = file_sha256(path), path.stat()
     except OSError:
         return None
-    return digest if (stat.st_size, stat.st_mtime_ns, stat.st_ino) == file.identity else None
+    return digest if (stat.st_size, stat.st_mtime_ns, stat.st_ino) == identity else None
