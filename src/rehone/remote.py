@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from rehone.config import Storage
@@ -26,12 +25,10 @@ REQUEST_SECONDS: Final = 600
 
 Identity: TypeAlias = tuple[int, int, int | str]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listed:
-    """One object as a listing names it; `identity` is its size in bytes, its time in microseconds and its tag."""
+    """One object as a listing names it; `identity` is its size in bytes, its time in seconds and its tag."""
 
     place: Remote
     identity: Identity
@@ -127,8 +124,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _listed(place: Remote, meta: Mapping[str, Any]) -> Listed:
-    micros = (meta["last_modified"] - _EPOCH) // (timedelta(microseconds=1))
-    return Listed(Remote(place.bucket) / meta["path"], (meta["size"], micros, meta["e_tag"] or ""))
+    seconds = int(meta["last_modified"].timestamp())  # what a listing says beyond seconds, an answer does not
+    return Listed(Remote(place.bucket) / meta["path"], (meta["size"], seconds, meta["e_tag"] or ""))
 
 
 def _options(place: Remote, storage: Storage) -> dict[str, Any]:
