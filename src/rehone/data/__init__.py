@@ -1,8 +1,10 @@
 """Read dated files lazily, know exactly what was read, and refuse what is not fit to learn from."""
 
+from rehone.data.engines import NAMED, EngineSource, open_engine
 from rehone.data.facts import ColumnFacts, DataFacts
 from rehone.data.files import FileInfo
 from rehone.data.joining import Labels, findings_of, newest_due, open_labels
+from rehone.data.rows import Rows
 from rehone.data.served import DECISION, ID, VERSION, Served, open_served
 from rehone.data.skew import skew
 from rehone.data.source import Source, open_source
@@ -12,11 +14,14 @@ from rehone.data.validate import freshness, missing_features, validate
 __all__ = [
     "DECISION",
     "ID",
+    "NAMED",
     "VERSION",
     "ColumnFacts",
     "DataFacts",
+    "EngineSource",
     "FileInfo",
     "Labels",
+    "Rows",
     "Served",
     "Source",
     "Taught",
@@ -25,6 +30,7 @@ __all__ = [
     "learn_from",
     "missing_features",
     "newest_due",
+    "open_engine",
     "open_labels",
     "open_served",
     "open_source",

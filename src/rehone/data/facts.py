@@ -295,7 +295,7 @@ def gather(view: View, asked: Asked) -> DataFacts:
         columns=columns_of(row, asked, shown),
         oldest=view.span.start if view.span else None,
         newest=view.span.end - timedelta(microseconds=1) if view.span else None,
-        missing_days=_missing_days(view, days["day"].to_list()),
+        missing_days=missing_days(view.window, view.span, view.zone, days["day"].to_list()),
         first_due=None if row["rows"] else view.rows.select(view.due.min()).collect(engine="streaming").item(),
         duplicate_ids=int(ids[0]["ids"][0]) if ids else 0,
         duplicate_id_rows=int(ids[0]["rows"][0] or 0) if ids else 0,
@@ -308,11 +308,11 @@ def _shown(wanted: Mapping[str, pl.LazyFrame]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(frame.to_series().to_list()) for name, frame in zip(wanted, frames, strict=True)}
 
 
-def _missing_days(view: View, days: Sequence[date]) -> tuple[date, ...]:
+def missing_days(window: Window, span: Window | None, zone: str, days: Sequence[date]) -> tuple[date, ...]:
     """List the days without any row, from the first event or the window's start to the last day with rows."""
-    if view.span is None or not days:
+    if span is None or not days:
         return ()
-    first = max(view.window.start, view.span.start).astimezone(ZoneInfo(view.zone)).date()
+    first = max(window.start, span.start).astimezone(ZoneInfo(zone)).date()
     there = set(days)
     length = (max(days) - first).days
     return tuple(d for d in (first + timedelta(days=i) for i in range(length)) if d not in there)

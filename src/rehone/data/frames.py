@@ -31,8 +31,8 @@ class Reader:
         else:
             time = instant(policy.time_column or "", file.schema[policy.time_column or ""], policy.timezone)
         columns = [self._column(file, stored, name, agreed) for name, agreed in self._ordinary()]
-        labels = _labels(policy.label, stored.get(policy.label), file.partitions)
-        rows = file.scan(stored).select(time.alias(TIME), *columns, *labels)
+        both = labels(policy.label, stored.get(policy.label), file.partitions)
+        rows = file.scan(stored).select(time.alias(TIME), *columns, *both)
         if window is None or is_inside(file, window):
             return rows.filter(pl.col(TIME).is_not_null()) if file.untimed else rows
         return rows.filter(pl.col(TIME).is_between(window.start, window.end, closed="left"))
@@ -67,7 +67,7 @@ def is_inside(file: FileInfo, window: Window) -> bool:
     return file.span is not None and window.start <= file.span.start and file.span.end <= window.end
 
 
-def _labels(name: str, stored: pl.DataType | None, partitions: Mapping[str, str | None]) -> tuple[pl.Expr, pl.Expr]:
+def labels(name: str, stored: pl.DataType | None, partitions: Mapping[str, str | None]) -> tuple[pl.Expr, pl.Expr]:
     """Return the label as 0, 1 or null, and what it was when it is none of these, as text."""
     if stored is None:
         value = partitions.get(name)

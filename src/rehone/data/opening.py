@@ -41,7 +41,7 @@ def open_files(policy: Data, root: Path, cache: Cache, as_of: datetime, storage:
         DataError: there is no file, or none of them can be read.
     """
     found = find(policy.source, root, storage)
-    return open_listed(policy, opened_before(found, as_of, policy.timezone, _oldest(policy, as_of)), cache)
+    return open_listed(policy, opened_before(found, as_of, policy.timezone, oldest(policy, as_of)), cache)
 
 
 def open_listed(policy: Data, listed: Sequence[FileInfo], cache: Cache) -> Opened:
@@ -67,7 +67,8 @@ def reading(policy: Data) -> str:
     return hashlib.sha256(repr((policy.time_column, policy.timezone)).encode()).hexdigest()[:16]
 
 
-def _oldest(policy: Data, as_of: datetime) -> datetime | None:
+def oldest(policy: Data, as_of: datetime) -> datetime | None:
+    """Return the oldest event that a run may need; `None` for all."""
     if policy.history_days is None:
         return None
     return as_of - timedelta(days=policy.history_days + policy.label_delay_days + 2)

@@ -69,6 +69,11 @@ class Source:
         self._spans: dict[str, Window | None] = {}
 
     @property
+    def extent(self) -> str:
+        """How much there is, in words."""
+        return f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}"
+
+    @property
     def findings(self) -> tuple[Check, ...]:
         """Everything seen so far that is wrong or odd with the files themselves."""
         return (*self._found, *self._failed)
@@ -109,6 +114,29 @@ class Source:
         if len(self._failed) > before:
             raise DataError("; ".join(check.sentence for check in self._failed[before:]))
         return frame.sort(TIME, maintain_order=True)
+
+    def labelled(self, window: Window, columns: Sequence[str]) -> pl.DataFrame:
+        """Return the rows of a window whose label is due and there, sorted by event time.
+
+        Raises:
+            DataError: there is no such column, or a file cannot be read; it is named.
+        """
+        return self.mature(self.read(window, columns)).drop_nulls(self._policy.label)
+
+    def some(self, window: Window, columns: Sequence[str], most: int, *, there: Sequence[str] = ()) -> pl.DataFrame:
+        """Return every k-th row of a window, at most `most` of them, in the order of the files.
+
+        With `there`, only of the rows whose label is due and where none of these columns is null.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        rows = self.scan(window, columns)
+        if there:
+            rows = self.mature(rows).drop_nulls(list(there))
+        n = rows.select(pl.len()).collect(engine="streaming").item()
+        step = -(-n // most)
+        return (rows.gather_every(step) if step > 1 else rows).collect()
 
     def collect(
         self, window: Window, columns: Sequence[str], shape: Callable[[pl.LazyFrame], pl.LazyFrame]

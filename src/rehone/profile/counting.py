@@ -28,7 +28,7 @@ MOST_EXPRESSIONS = 2_000
 """Aggregates in one query; a wider profile is counted in several passes."""
 
 _LARGEST = float(np.finfo(np.float64).max)
-_BOOLEAN_EDGES = (-float(np.finfo(np.float64).tiny), 0.0, math.nextafter(1.0, 0.0), 1.0)
+BOOLEAN_EDGES = (-float(np.finfo(np.float64).tiny), 0.0, math.nextafter(1.0, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def count(rows: pl.LazyFrame | pl.DataFrame, reference: Profile, *, score: str |
     n, oldest, newest, *weekdays = found["rows"]
     return Counts(
         rows=n,
-        features=tuple(_counted(like, n, found.get(f"__f{i}__")) for i, like in enumerate(reference.features)),
-        scores=_scored(reference.scores, found.get("__score__")),
+        features=tuple(counted(like, n, found.get(f"__f{i}__")) for i, like in enumerate(reference.features)),
+        scores=scored(reference.scores, found.get("__score__")),
         weekday_rows=tuple(weekdays) or (0,) * 7,
         oldest=_aware(oldest),
         newest=_aware(newest),
@@ -106,7 +106,7 @@ def _row_facts(timed: bool) -> Iterator[pl.Expr]:
 
 
 def _of_numbers(name: str, feature: FeatureProfile) -> Iterator[pl.Expr]:
-    edges = _BOOLEAN_EDGES if feature.kind is FeatureKind.BOOLEAN else feature.edges
+    edges = BOOLEAN_EDGES if feature.kind is FeatureKind.BOOLEAN else feature.edges
     yield from (_at_most(name, edge) for edge in (-math.inf, *edges, _LARGEST, math.inf))
     yield pl.col(name).min()
     yield pl.col(name).max()
@@ -148,7 +148,12 @@ def _ask(lazy: pl.LazyFrame, part: list[_Question]) -> dict[str, Sequence[Any]]:
 # --- what is answered ---------------------------------------------------------------------
 
 
-def _counted(like: FeatureProfile, n: int, answers: Sequence[Any] | None) -> FeatureProfile:
+def counted(like: FeatureProfile, n: int, answers: Sequence[Any] | None) -> FeatureProfile:
+    """Read the answers for one feature of `n` rows back; `None` when nothing could be asked.
+
+    Of numbers: how many are at most -inf, each edge, the largest float and +inf, then the least
+    and the greatest. Of texts: how many are null, pooled, and each value.
+    """
     blank = FeatureProfile(
         feature=like.feature,
         kind=like.kind,
@@ -181,7 +186,8 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _scored(like: ScoreProfile | None, answers: Sequence[Any] | None) -> ScoreProfile | None:
+def scored(like: ScoreProfile | None, answers: Sequence[Any] | None) -> ScoreProfile | None:
+    """Read the answers for scores back: how many are at most -inf, each edge and the largest float."""
     if like is None or answers is None:
         return None
     return ScoreProfile(edges=like.edges, counts=tuple(b - a for a, b in pairwise(answers)))

@@ -1,0 +1,6 @@
+"""Read a lazy frame on the user's own engine: counts come back, and only the rows that are learned from."""
+
+from rehone.data.engines.naming import NAMED, frame_of
+from rehone.data.engines.source import EngineSource, open_engine
+
+__all__ = ["NAMED", "EngineSource", "frame_of", "open_engine"]
