@@ -14,6 +14,7 @@ import click
 from rehone import __version__
 from rehone.cli import endings
 from rehone.cli.endings import Session
+from rehone.cli.fleet import fleet
 from rehone.cli.keys import keys
 from rehone.cli.options import project_option
 
@@ -326,6 +327,7 @@ def serve(
     )
 
 
+app.add_command(fleet)
 app.add_command(keys)
 
 

@@ -12,7 +12,7 @@ from rehone.records.deployments import Deployment, ModelVersion, Replica, Shadow
 from rehone.records.evidence import Evidence, TriggerDecision
 from rehone.records.facts import Check
 from rehone.records.models import CandidateResult, DataWindow, Split, Verdict
-from rehone.records.words import RunStatus
+from rehone.records.words import RunStatus, TriggerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +135,21 @@ class StageEnd:
     run_id: str
     stage: str
     status: RunStatus | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRun:
+    """How the run of one project of a fleet ended; without `status` when it made no record."""
+
+    project: str
+    name: str
+    exit_code: int
+    status: RunStatus | None
+    run_id: str | None
+    trigger: TriggerKind | None
+    version: str | None
+    seconds: float
     sentence: str
 
 
