@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rehone import deploy, signing
+from rehone import deploy, observers, signing
 from rehone.config import CONFIG_NAME, Config, load_config
 from rehone.errors import NotFound, RehoneError
 from rehone.records import (
     Check,
     CheckStatus,
+    Delivery,
     Deployment,
     Event,
     ModelVersion,
@@ -42,7 +43,7 @@ from rehone.records import (
     short_id,
 )
 from rehone.runlog import RunLog, refuse_lost_store
-from rehone.store import Store
+from rehone.store import Store, has_store
 
 if TYPE_CHECKING:
     from rehone.artifact import Predictor
@@ -70,7 +71,7 @@ def run_pipeline(
     from rehone import pipeline
 
     config = _config(project)
-    return pipeline.run(config, _door(config, moment(as_of, config), force=force, listen=listen))
+    return _told(config, pipeline.run(config, _door(config, moment(as_of, config), force=force, listen=listen)))
 
 
 STAGES = ("check", "validate", "train", "judge", "deploy")
@@ -105,8 +106,12 @@ def run_stage(
     if run is None:
         if stage != "check":
             raise NotFound(f"which run is stage {stage} to go on with? Name it; stage check begins one")
-        return pipeline.check(config, _door(config, moment(as_of, config), force=force, listen=listen))
-    return pipeline.stage(config, _door_of(config, run, listen), stage)
+        end = pipeline.check(config, _door(config, moment(as_of, config), force=force, listen=listen))
+    else:
+        end = pipeline.stage(config, _door_of(config, run, listen), stage)
+    if end.status is not None:
+        _told(config, RunLog.of(config).find(end.run_id))
+    return end
 
 
 def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | None = None) -> RunRecord:
@@ -116,11 +121,11 @@ def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | No
         As `run_stage`.
     """
     config = _config(project)
-    found = RunLog(config.runs_path).find(run)
+    found = RunLog.of(config).find(run)
     for stage in STAGES:
         if run_stage(config, stage, run=found.run_id, listen=listen).status is not None:
             break
-    return RunLog(config.runs_path).find(found.run_id)
+    return RunLog.of(config).find(found.run_id)
 
 
 def close_run(project: Where, run: str) -> RunRecord:
@@ -133,12 +138,12 @@ def close_run(project: Where, run: str) -> RunRecord:
     from rehone import pipeline
 
     config = _config(project)
-    return pipeline.close(config, _door_of(config, run, None))
+    return _told(config, pipeline.close(config, _door_of(config, run, None)))
 
 
 def _door_of(config: Config, run: str, listen: Callable[[Event], None] | None) -> Door:
     """Stand at the door for a run that has begun."""
-    record = RunLog(config.runs_path).find(run)
+    record = RunLog.of(config).find(run)
     return replace(_door(config, record.as_of, listen=listen), run_id=record.run_id)
 
 
@@ -199,10 +204,10 @@ def load(project: Where = ".", version: str | None = None) -> Predictor:
 def status(project: Where = ".") -> ProjectStatus:
     """Say what is live, who serves it, what happened last and what needs healing."""
     config = _config(project)
-    runlog = RunLog(config.runs_path)
+    runlog = RunLog.of(config)
     runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
     last, lost = runlog.last(), _lost_store(config, runlog)
-    if lost is not None or not config.store_path.exists():
+    if lost is not None or not has_store(config):
         return ProjectStatus(
             project=config.project.name,
             deployment=None,
@@ -211,7 +216,7 @@ def status(project: Where = ".") -> ProjectStatus:
             runs=runs,
             problems=(lost,) if lost else (),
         )
-    store = Store(config.store_path)
+    store = Store.of(config)
     head = store.head()
     problems = tuple(_open_run(last, store))
     version = None
@@ -271,7 +276,7 @@ def _staged(store: Store) -> str:
 def _lost_store(config: Config, runlog: RunLog) -> Check | None:
     """Say that the store is gone although a run has deployed; `None` when it is there, or never was."""
     try:
-        refuse_lost_store(config.store_path, runlog.lines())
+        refuse_lost_store(config, runlog.lines())
     except NotFound as error:
         said, _, remedy = str(error).partition(": ")
         return Check(name="store", status=CheckStatus.ACT, detail=said, remedy=remedy)
@@ -280,13 +285,13 @@ def _lost_store(config: Config, runlog: RunLog) -> Check | None:
 
 def history(project: Where = ".") -> tuple[RunRecord, ...]:
     """Return the record of every run, oldest first."""
-    return RunLog(_config(project).runs_path).records()
+    return RunLog.of(_config(project)).records()
 
 
 def deployments(project: Where = ".") -> tuple[Deployment, ...]:
     """Return every record of the deployment log, oldest first; none when there is no store yet."""
-    store_path = _config(project).store_path
-    return Store(store_path).log() if store_path.exists() else ()
+    config = _config(project)
+    return Store.of(config).log() if has_store(config) else ()
 
 
 def show(project: Where, ref: str) -> RunRecord | ModelVersion:
@@ -297,21 +302,28 @@ def show(project: Where, ref: str) -> RunRecord | ModelVersion:
     """
     config = _config(project)
     try:
-        return RunLog(config.runs_path).find(ref)
+        return RunLog.of(config).find(ref)
     except NotFound:
         pass
     try:
-        return Store(config.store_path).version(ref)
+        return Store.of(config).version(ref)
     except RehoneError:
         raise NotFound(f"no run and no version starts with {ref!r}: `rehone history` lists runs") from None
 
 
-def rollback(project: Where = ".", *, to: str | None = None, because: str = "") -> Deployment:
+def rollback(
+    project: Where = ".",
+    *,
+    to: str | None = None,
+    because: str = "",
+    listen: Callable[[Deployment], None] | None = None,
+) -> Deployment:
     """Put an earlier version back: one more record in the log, whatever became of data and code.
 
     Args:
         to: id of a version, or its start; `"none"` serves nothing; left out: the version that
             was confirmed before the live one.
+        listen: is given the record as soon as it is in the log, before trackers are told of it.
 
     Raises:
         NotFound: there is no such version, or none to go back to.
@@ -319,31 +331,65 @@ def rollback(project: Where = ".", *, to: str | None = None, because: str = "") 
         StoreError: it is not signed as `deploy.trusted_keys` asks, or never proved itself.
     """
     config = _config(project)
-    if not config.store_path.exists():
-        refuse_lost_store(config.store_path, RunLog(config.runs_path).lines())
-    store = Store(config.store_path)
+    if not has_store(config):
+        refuse_lost_store(config, RunLog.of(config).lines())
+    store = Store.of(config)
     head = store.head()
     order = deploy.Order(
         expect_generation=head.generation if head else 0,
         actor=_user(),
         reason=because or "rolled back by hand",
     )
-    return deploy.rollback(store, to, order, clock=_now, policy=signing.policy_of(config))
+    made = deploy.rollback(store, to, order, clock=_now, policy=signing.policy_of(config))
+    if listen:
+        listen(made)
+    observers.tell(config, lambda: _subjects(config), clock=_now, since=made.at)
+    return made
+
+
+def tell(project: Where = ".", *, since: When = None) -> tuple[Check, ...]:
+    """Tell the trackers of all runs and deployments that they were not told of yet; one check for each tracker.
+
+    Args:
+        since: tell of everything from that day on, even of what was over when the tracker was
+            configured; left out: of what ended since then.
+    """
+    config = _config(project)
+    return observers.tell(config, lambda: _subjects(config), clock=_now, reach=moment(since, config) if since else None)
+
+
+def deliveries(project: Where, run: str) -> tuple[Delivery, ...]:
+    """Return which trackers were told of a run, named by its whole id, and which were not yet."""
+    return observers.deliveries(_config(project), run)
+
+
+def _told(config: Config, record: RunRecord) -> RunRecord:
+    """Tell the trackers of a run that has ended, and return its record as it is."""
+    observers.tell(config, lambda: _subjects(config), clock=_now, since=record.started_at)
+    return record
+
+
+def _subjects(config: Config) -> list[observers.Subject]:
+    """Return all that trackers can be told of, oldest first."""
+    found = [observers.Subject(line.run_id, line.started_at) for line in RunLog.of(config).lines()]
+    if has_store(config):
+        found += [observers.Subject(f"{observers.DEPLOYMENT}{d.generation}", d.at) for d in Store.of(config).log()]
+    return sorted(found, key=lambda subject: subject.at)
 
 
 def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:
     """Look at everything that can break, mend what can be mended, and say the rest."""
     config = _config(project)
-    runlog = RunLog(config.runs_path)
+    runlog = RunLog.of(config)
     checks = list(runlog.verify())
     if (lost := _lost_store(config, runlog)) is not None:
         checks.append(lost)
-    elif config.store_path.exists():
-        store = Store(config.store_path)
+    elif has_store(config):
+        store = Store.of(config)
         checks += deploy.examine(store, policy=config.deploy, clock=_now)
         if heal:
             checks += _heal(store, runlog, config)
-    return tuple(checks)
+    return (*checks, *(tell(config) if heal else observers.pending(config, lambda: _subjects(config))))
 
 
 def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
@@ -381,11 +427,11 @@ def _store(project: Where) -> tuple[Store, Config]:
     if not isinstance(project, Config) and (Path(project) / "FORMAT").exists():
         return Store(Path(project)), Config()
     config = _config(project)
-    if not config.store_path.exists():
-        if (lost := _lost_store(config, RunLog(config.runs_path))) is not None:
+    if not has_store(config):
+        if (lost := _lost_store(config, RunLog.of(config))) is not None:
             raise NotFound(lost.sentence)
         raise NotFound(f"nothing is live: there is no store at {config.store_path}: `rehone run` makes a first version")
-    return Store(config.store_path), config
+    return Store.of(config), config
 
 
 def _now() -> datetime:
@@ -429,4 +475,5 @@ __all__ = [
     "run_stage",
     "show",
     "status",
+    "tell",
 ]
