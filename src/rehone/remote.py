@@ -38,6 +38,11 @@ class Listed:
         """The size of the object."""
         return self.identity[0]
 
+    @property
+    def seconds(self) -> int:
+        """When it was written, in seconds since 1970 by the clock of the store."""
+        return self.identity[1]
+
 
 def listed(folder: Remote, storage: Storage, *, after: str | None = None) -> list[Listed]:
     """Return all objects below an address, sorted; `after` is the name below it from which to begin.

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import polars as pl
 
 from rehone.config import Config, Data
 from rehone.data.cache import Cache
-from rehone.data.files import FileInfo, info
+from rehone.data.files import FileInfo, info, object_info
 from rehone.data.opening import Opened, open_listed
 from rehone.data.schema import family, named
 from rehone.data.source import Source
 from rehone.data.times import INSTANT, TIME
-from rehone.errors import DataError
-from rehone.predictions import SERVED, Log
+from rehone.errors import DataError, SourceAway
+from rehone.places import Place
+from rehone.predictions import SERVED, Log, shelf_of
 from rehone.records import Check, CheckStatus, Contract, Counts, FeatureKind, Profile, Window
+from rehone.remote import Listed
 
 ID, AT, VERSION, SCORE, DECISION = "served_id", "served_at", "served_version", "served_score", "served_decision"
 OWN = "served_"
@@ -43,6 +44,7 @@ def open_served(config: Config, *, as_of: datetime, since: datetime | None = Non
     """Open the files of the log with rows in `since <= served_at < as_of`; none at all is no error.
 
     Raises:
+        DataError: the log cannot be listed, or lies in an object store that is away.
         ValueError: `as_of` has no time zone.
     """
     if as_of.tzinfo is None:
@@ -53,6 +55,8 @@ def open_served(config: Config, *, as_of: datetime, since: datetime | None = Non
         return Served(config, moment, Opened((), ()), cache)
     try:
         opened = open_listed(log_policy(config), listed, cache)
+    except SourceAway:
+        raise
     except DataError as error:
         opened = Opened((), (_nothing_readable(config, len(listed), error),))
     return Served(config, moment, _of_a_log(opened), cache)
@@ -156,14 +160,15 @@ def version_of(file: FileInfo) -> str:
 
 
 def _listed(config: Config, window: Window) -> Iterator[FileInfo]:
-    for path in Log(config.predictions_path).files(window):
+    for found in Log(shelf_of(config.predictions_path, config.storage)).found(window):
         try:
-            yield replace(info(path, config.root), partitions={}, day=_day_of(path))
+            file = object_info(found, config.storage) if isinstance(found, Listed) else info(found, config.root)
         except FileNotFoundError:
             continue  # merged or outdated since it was listed
+        yield replace(file, partitions={}, day=_day_of(file.location))
 
 
-def _day_of(path: Path) -> date:
+def _day_of(path: Place) -> date:
     """Read the day from the folder; in other parts of the path, such as the name of a host, a date may stand too."""
     return date.fromisoformat(path.parent.parent.name.partition("=")[2])
 

@@ -9,12 +9,15 @@ predictions/
       together_9c21.0-0.parquet     what several writers left, merged; its footer names what it covers
   .merge.lock, .sweep.lock          held while files are merged, and while old ones are cleared away
 ```
+
+In an object store the same names are objects below a prefix, and there are no locks: `merging` says why.
 """
 
 from __future__ import annotations
 
 from rehone.predictions.entry import SERVED, Entry, drawn
 from rehone.predictions.reading import Log
+from rehone.predictions.shelf import Shelf, shelf_of
 from rehone.predictions.writer import Writer
 
-__all__ = ["SERVED", "Entry", "Log", "Writer", "drawn"]
+__all__ = ["SERVED", "Entry", "Log", "Shelf", "Writer", "drawn", "shelf_of"]

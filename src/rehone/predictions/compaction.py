@@ -8,13 +8,14 @@ dies: before the rename the new file is not there, after it the old ones are cov
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 import polars as pl
 
@@ -23,6 +24,7 @@ from rehone.disk import Disk
 from rehone.predictions.layout import (
     COVERS,
     TOGETHER,
+    Schema,
     Segments,
     Spans,
     covers,
@@ -152,7 +154,8 @@ class Compaction:
         parts = [folder / part.name for part in pack]
         spans = joined((part, covers(folder / part.name) if part.merged_by_sweep else {}) for part in pack)
         try:
-            _write(parts, draft, spans if into.merged_by_sweep else None)
+            files = [(str(path), pl.read_parquet_schema(path)) for path in parts]
+            merge_into(draft, files, spans if into.merged_by_sweep else None)
             if rows_in(draft) != sum(rows_in(part) or 0 for part in parts):
                 raise OSError(f"{draft} does not hold the rows of the files that it is made of")
             self._disk.sync_file(draft)
@@ -179,12 +182,13 @@ def level(segments: Segments) -> int:
     return reached
 
 
-def packs(run: Sequence[tuple[Segments, int]]) -> Iterator[list[Segments]]:
-    """Put neighbours together, up to `MOST_ROWS` rows; what stays alone is left out."""
+def packs(run: Sequence[tuple[Segments, int]], most: int | None = None) -> Iterator[list[Segments]]:
+    """Put neighbours together, up to `most` rows (`MOST_ROWS`), or bytes; what stays alone is left out."""
+    most = MOST_ROWS if most is None else most
     pack: list[Segments] = []
     filled = 0
     for segments, rows in run:
-        if pack and filled + rows > MOST_ROWS:
+        if pack and filled + rows > most:
             if len(pack) > 1:
                 yield pack
             pack, filled = [], 0
@@ -194,15 +198,26 @@ def packs(run: Sequence[tuple[Segments, int]]) -> Iterator[list[Segments]]:
         yield pack
 
 
-def rows_in(path: Path) -> int | None:
-    """Return how many rows a file holds; `None` for one that cannot be read."""
+def rows_in(source: Path | str | IO[bytes], **how: Any) -> int | None:
+    """Return how many rows a file holds; `None` for one that cannot be read. `how` is for an object store."""
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        return int(
+            pl.scan_parquet(source, glob=False, hive_partitioning=False, **how).select(pl.len()).collect().item()
+        )
     except (FileNotFoundError, *DAMAGED):
         return None
 
 
-def _write(parts: Sequence[Path], draft: Path, spans: Spans | None) -> None:
-    frame = union([(path, pl.read_parquet_schema(path)) for path in parts])
+def merge_into(
+    target: Path | io.BytesIO,
+    files: Sequence[tuple[str, Schema]],
+    spans: Spans | None,
+    how: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the rows of some files, whose columns are given, in their order; the footer names what it covers.
+
+    Raises:
+        OSError, or one of DAMAGED: one of the files cannot be read, or the target not be written.
+    """
     metadata = {} if spans is None else {COVERS: json.dumps(spans)}
-    frame.sink_parquet(draft, compression="zstd", metadata=metadata, maintain_order=True)
+    union(files, how or {}).sink_parquet(target, compression="zstd", metadata=metadata, maintain_order=True)

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 import polars as pl
 
 from rehone.columns import DAMAGED
+from rehone.places import Remote
 
 TOGETHER: Final = "together_"
 COVERS: Final = "rehone.covers"
@@ -33,6 +34,8 @@ _DAY: Final = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
 _VERSION: Final = re.compile(r"version=([A-Za-z0-9_-]{1,12})")
 
 Spans: TypeAlias = dict[str, list[tuple[int, int]]]
+Schema: TypeAlias = Mapping[str, pl.DataType]
+Root = TypeVar("Root", Path, Remote)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,7 +76,7 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name) is not None
 
 
-def folder_of(root: Path, day: int, version: str) -> Path:
+def folder_of(root: Root, day: int, version: str) -> Root:
     """Return where a version's rows of one UTC day lie; `day` is counted from 1970-01-01.
 
     Raises:
@@ -88,18 +91,28 @@ def folder_of(root: Path, day: int, version: str) -> Path:
 def days(root: Path) -> Iterator[tuple[date, Path]]:
     """Yield the folders of days, oldest first; links and other names are passed over."""
     for path in _folders(root):
-        found = _DAY.fullmatch(path.name)
-        if found is None:
-            continue
-        try:
-            yield date.fromisoformat(found[1]), path
-        except ValueError:
-            continue
+        day = day_of(path.name)
+        if day is not None:
+            yield day, path
+
+
+def day_of(name: str) -> date | None:
+    """Read the day that a folder is named after."""
+    found = _DAY.fullmatch(name)
+    try:
+        return date.fromisoformat(found[1]) if found else None
+    except ValueError:
+        return None
+
+
+def is_version(name: str) -> bool:
+    """Say whether a folder is named after a version."""
+    return _VERSION.fullmatch(name) is not None
 
 
 def versions(day: Path) -> Iterator[Path]:
     """Yield the folders of versions in one day's folder, sorted; links are passed over."""
-    return (path for path in _folders(day) if _VERSION.fullmatch(path.name))
+    return (path for path in _folders(day) if is_version(path.name))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -118,7 +131,17 @@ class Holding:
 
 
 def holding(folder: Path, names: Iterable[str]) -> Holding:
-    """Tell the files that count from those that are covered.
+    """Tell the files that count in a folder from those that are covered.
+
+    Raises:
+        OSError: a footer cannot be read at this moment, so that it is not known what counts.
+    """
+    found = (s for s in map(parse, names) if s and not (folder / s.name).is_symlink())
+    return held(found, lambda whole: covers(folder / whole.name))
+
+
+def held(files: Iterable[Segments], footer: Callable[[Segments], Spans]) -> Holding:
+    """Tell the files that count from those that are covered; `footer` reads what a `together_…` file covers.
 
     A `together_…` file whose footer is damaged covers nothing: what it replaced, if it is still
     there, counts.
@@ -126,11 +149,11 @@ def holding(folder: Path, names: Iterable[str]) -> Holding:
     Raises:
         OSError: a footer cannot be read at this moment, so that it is not known what counts.
     """
-    found = sorted(s for s in map(parse, names) if s and not (folder / s.name).is_symlink())
+    found = sorted(files)
     covered = _inside_each_other(found)
     for whole in found:
         if whole.merged_by_sweep:
-            spans = covers(folder / whole.name)
+            spans = footer(whole)
             for part in found:
                 if part != whole and within(part, spans):
                     covered.setdefault(part, whole)
@@ -154,14 +177,16 @@ def within(part: Segments, spans: Spans) -> bool:
     return any(first <= part.first and part.last <= last for first, last in spans.get(part.writer, ()))
 
 
-def covers(path: Path) -> Spans:
+def covers(source: Path | str | IO[bytes], **how: Any) -> Spans:
     """Read from a footer what a `together_…` file covers; a damaged or vanished one covers nothing.
+
+    `how` is what Polars needs to reach an object store.
 
     Raises:
         OSError: the file cannot be read at this moment.
     """
     try:
-        said = json.loads(pl.read_parquet_metadata(path)[COVERS])
+        said = json.loads(pl.read_parquet_metadata(source, **how)[COVERS])
         return {writer: [(int(first), int(last)) for first, last in spans] for writer, spans in said.items()}
     except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, *DAMAGED):
         return {}

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import polars as pl
 
 from rehone.columns import DAMAGED, as_text
+from rehone.config import Storage
 from rehone.disk import Disk
 from rehone.errors import DataError
+from rehone.places import Place
 from rehone.predictions.entry import SERVED
-from rehone.predictions.layout import days, holding, versions
+from rehone.predictions.layout import Schema, days, holding, versions
+from rehone.predictions.shelf import Shelf
 from rehone.records import Window
-
-Schema: TypeAlias = Mapping[str, pl.DataType]
+from rehone.remote import Listed, away, is_away, reading
 
 _TICK: Final = timedelta(microseconds=1)
 
 
 class Log:
-    """The predictions in a folder; nothing is kept open, and nothing in the folder is changed."""
+    """The predictions in a folder or on a shelf; nothing is kept open, and nothing there is changed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | Shelf) -> None:
         self.folder = folder
 
-    def files(self, window: Window | None = None, *, version: str | None = None) -> tuple[Path, ...]:
+    def files(self, window: Window | None = None, *, version: str | None = None) -> tuple[Place, ...]:
         """Return the files that count, sorted: every row stands in exactly one of them.
 
         `version` is a whole id or its beginning. Each file stays for a day after it was listed,
@@ -36,9 +38,21 @@ class Log:
         Raises:
             DataError: the folder cannot be read at this moment.
         """
+        return tuple(f.place if isinstance(f, Listed) else f for f in self.found(window, version=version))
+
+    def found(self, window: Window | None = None, *, version: str | None = None) -> tuple[Path | Listed, ...]:
+        """Return the files that count, as `files` does; objects with what the listing says of them.
+
+        Raises:
+            DataError: the folder cannot be read at this moment.
+        """
         try:
-            return tuple(self._files(window, version))
+            if isinstance(self.folder, Shelf):
+                return tuple(_on(self.folder, window, version))
+            return tuple(_below(self.folder, window, version))
         except OSError as error:
+            if isinstance(self.folder, Shelf):
+                raise away(self.folder.root, error, self.folder.storage) from error
             raise DataError(
                 f"the predictions in {self.folder} cannot be listed ({error}): see that this user may read them"
             ) from error
@@ -54,7 +68,8 @@ class Log:
             DataError: the folder cannot be read at this moment.
         """
         readable, _ = self._readable(window, version)
-        frame = union(readable) if readable else pl.LazyFrame(schema=dict(SERVED))
+        how = reading(self.folder.root, self._storage)[1] if isinstance(self.folder, Shelf) else {}
+        frame = union(readable, how) if readable else pl.LazyFrame(schema=dict(SERVED))
         served_at = pl.col("served_at")
         frame = frame.filter(served_at >= window.start.astimezone(UTC), served_at < window.end.astimezone(UTC))
         if version is not None:
@@ -73,52 +88,69 @@ class Log:
         """
         return self._readable(window, version)[1]
 
-    def _files(self, window: Window | None, version: str | None) -> Iterator[Path]:
-        for day, path in days(self.folder):
-            if window is None or _overlaps(day, window):
-                for folder in versions(path):
-                    if version is None or _may_hold(folder, version):
-                        live = holding(folder, Disk().names(folder)).live
-                        yield from (folder / segments.name for segments in live)
-
-    def _readable(
-        self, window: Window | None, version: str | None
-    ) -> tuple[list[tuple[Path, Schema]], tuple[str, ...]]:
-        readable: list[tuple[Path, Schema]] = []
+    def _readable(self, window: Window | None, version: str | None) -> tuple[list[tuple[str, Schema]], tuple[str, ...]]:
+        readable: list[tuple[str, Schema]] = []
         findings: list[str] = []
         for path in self.files(window, version=version):
             try:
-                schema = pl.read_parquet_schema(path)
+                schema = self._schema(path)
             except FileNotFoundError:
                 continue
             except (OSError, *DAMAGED) as error:
+                if isinstance(self.folder, Shelf) and is_away(error):
+                    raise away(path, error, self.folder.storage) from error
                 findings.append(f"{path} is damaged and was left out ({error}): remove it, or bring back a copy")
                 continue
             if all(schema.get(name) == dtype for name, dtype in SERVED.items()):
-                readable.append((path, schema))
+                readable.append((str(path), schema))
             else:
                 findings.append(f"{path} has not the columns of a prediction log and was left out: move it elsewhere")
         return readable, tuple(findings)
 
+    def _schema(self, path: Place) -> Schema:
+        if isinstance(path, Path):
+            return pl.read_parquet_schema(path)
+        source, how = reading(path, self._storage)
+        return pl.scan_parquet(source, glob=False, hive_partitioning=False, **how).collect_schema()
 
-def union(files: Iterable[tuple[Path, Schema]]) -> pl.LazyFrame:
+    @property
+    def _storage(self) -> Storage:
+        return self.folder.storage if isinstance(self.folder, Shelf) else Storage()
+
+
+def _below(root: Path, window: Window | None, version: str | None) -> Iterator[Path]:
+    for day, path in days(root):
+        if window is None or _overlaps(day, window):
+            for folder in versions(path):
+                if version is None or _may_hold(folder.name, version):
+                    live = holding(folder, Disk().names(folder)).live
+                    yield from (folder / segments.name for segments in live)
+
+
+def _on(shelf: Shelf, window: Window | None, version: str | None) -> Iterator[Listed]:
+    for leaf in shelf.leaves(window.start.astimezone(UTC).date() if window else None):
+        if (window is None or _overlaps(leaf.day, window)) and (version is None or _may_hold(leaf.place.name, version)):
+            yield from (leaf.objects[segments.name] for segments in shelf.holding(leaf).live)
+
+
+def union(files: Iterable[tuple[str, Schema]], how: Mapping[str, Any]) -> pl.LazyFrame:
     """Return the rows of files whose columns may differ, in the order of the files where they agree.
 
     A column is text if any file has it as text, else a number if any has it as one; the first
-    columns are those of every file.
+    columns are those of every file. `how` is what Polars needs to reach an object store.
     """
-    groups: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
+    groups: dict[tuple[tuple[str, pl.DataType], ...], list[str]] = {}
     for path, schema in files:
         groups.setdefault(tuple(schema.items()), []).append(path)
     types: dict[str, pl.DataType] = {}
     for group in groups:
         for name, dtype in group:
             types[name] = _wider(types.get(name, dtype), dtype)
-    return pl.concat([_scanned(paths, dict(group), types) for group, paths in groups.items()], how="diagonal")
+    return pl.concat([_scanned(paths, dict(group), types, how) for group, paths in groups.items()], how="diagonal")
 
 
-def _scanned(paths: Sequence[Path], schema: Schema, types: Schema) -> pl.LazyFrame:
-    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False).with_columns(
+def _scanned(paths: Sequence[str], schema: Schema, types: Schema, how: Mapping[str, Any]) -> pl.LazyFrame:
+    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False, **how).with_columns(
         as_text(name, dtype) if types[name] == pl.String else pl.col(name).cast(types[name])
         for name, dtype in schema.items()
         if dtype != types[name]
@@ -138,6 +170,6 @@ def _overlaps(day: date, window: Window) -> bool:
     return first <= day <= last
 
 
-def _may_hold(folder: Path, version: str) -> bool:
-    digits = folder.name.removeprefix("version=")
+def _may_hold(folder: str, version: str) -> bool:
+    digits = folder.removeprefix("version=")
     return digits.startswith(version) or version.startswith(digits)

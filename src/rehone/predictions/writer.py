@@ -7,7 +7,6 @@ neither waits for the other.
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import re
 import threading
@@ -22,9 +21,13 @@ import polars as pl
 from rehone.columns import DAMAGED
 from rehone.config import Predictions
 from rehone.disk import Disk
-from rehone.predictions.compaction import FAN, Compaction
+from rehone.errors import Unreachable
+from rehone.places import Place
+from rehone.predictions.compaction import FAN
 from rehone.predictions.entry import Entry, frame_of, logged_features
-from rehone.predictions.layout import TOGETHER, Segments, folder_of, parse
+from rehone.predictions.layout import TOGETHER
+from rehone.predictions.shelf import Shelf
+from rehone.predictions.target import target_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ ANYTHING: Final = (Exception, pl.exceptions.PanicException)
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _DAY_NS: Final = 86_400 * 10**9
 
-_Group: TypeAlias = tuple[Path, pl.DataFrame, int, int]
+_Group: TypeAlias = tuple[Place, pl.DataFrame, int, int]
 """Folder, rows to write, and how many rows and bytes were added for them; some rows may not have been drawn."""
 
 
@@ -58,7 +61,8 @@ class Writer:
     then: rows stay, `trouble` says why, and they are written when the disk is well again.
 
     Args:
-        folder: Root of the log; made when `follow` begins, and not again if it vanishes later.
+        folder: Root of the log; made when `follow` begins, and not again if it vanishes later. Or a
+            shelf of an object store.
         policy: What is written, how often, and how long it is kept.
         name: Letters, digits and `_`; unlike the name of any other writer of the folder, ever.
         clock: Tells the time for deleting old files; the time of a row is in its entry.
@@ -69,7 +73,13 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, policy: Predictions, *, name: str, clock: Callable[[], datetime], disk: Disk | None = None
+        self,
+        folder: Path | Shelf,
+        policy: Predictions,
+        *,
+        name: str,
+        clock: Callable[[], datetime],
+        disk: Disk | None = None,
     ) -> None:
         if not _NAME.fullmatch(name) or name.startswith(TOGETHER):
             raise ValueError(f"{name!r} cannot name a writer: use letters, digits and _, not beginning with {TOGETHER}")
@@ -78,16 +88,15 @@ class Writer:
         self.trouble: str | None = None
         self._policy = policy
         self._name = name
-        self._disk = disk or Disk()
-        self._upkeep = Compaction(folder, writer=name, keep_days=policy.keep_days, clock=clock, disk=self._disk)
+        self._target = target_of(folder, name, disk or Disk())
+        self._upkeep = self._target.upkeep(policy.keep_days, clock)
         self._queue: deque[Entry] = deque()
         self._most = policy.max_waiting_rows
         self._added = self._refused = 0  # changed by the adding thread alone
         self._settled = self._unreadable = 0  # changed by the writing thread alone
         self._added_bytes = self._settled_bytes = 0  # as the rows
         self._groups: deque[_Group] = deque()
-        self._next: dict[Path, int] = {}
-        self._made = False
+        self._next: dict[Place, int] = {}
         self._pause = self._until_flush = policy.flush_seconds
         self._until_sweep = 0.0
         self._chores: Iterator[None] = iter(())
@@ -138,7 +147,7 @@ class Writer:
         self._until_sweep -= seconds
         if self._until_flush <= 0 or (self.trouble is None and self._has_plenty):
             self._flush()
-        if self._until_sweep <= 0 and self.folder.is_dir():
+        if self._until_sweep <= 0 and self._target.is_there:
             self._until_sweep = SWEEP_SECONDS
             self._chores = self._upkeep.sweep()
         self._keep_up("sweep", lambda: next(self._chores, None))
@@ -152,7 +161,7 @@ class Writer:
     def _flush(self) -> None:
         """Write what waits at this moment; after a failure the next attempt comes later and later."""
         try:
-            self._make()
+            self._target.prepare()
             until = self._added
             while self._settled < until:
                 if not self._groups:
@@ -164,14 +173,6 @@ class Writer:
         else:
             self._recover()
         self._tell_dropped()
-
-    def _make(self) -> None:
-        """Make the folder once; one that vanished later may be a disk that is gone, and is waited for."""
-        if not self._made:
-            self._disk.make_folder(self.folder)
-            self._made = True
-        elif not self.folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(self.folder))
 
     def _turn(self) -> None:
         """Turn the next entries into the frames of one file each."""
@@ -190,7 +191,7 @@ class Writer:
         features = logged_features(entries[0].contract, self._policy.columns)
         rows, size = sum(len(entry.ids) for entry in entries), sum(entry.size for entry in entries)
         try:
-            folder = folder_of(self.folder, day, entries[0].version)
+            folder = self._target.folder(day, entries[0].version)
             return [(folder, frame_of(entries, features, self._policy.share), rows, size)]
         except ANYTHING as error:
             if len(entries) > 1:
@@ -202,34 +203,22 @@ class Writer:
             self._settled_bytes += size
             return []
 
-    def _write(self, folder: Path, frame: pl.DataFrame, rows: int, size: int) -> None:
+    def _write(self, folder: Place, frame: pl.DataFrame, rows: int, size: int) -> None:
         """Write the first frame that waits as the next segment of its folder.
 
         A failure after the file got its name repeats the same rows under the same name.
         """
         if frame.height:
-            segment = self._segment(folder)
-            data = io.BytesIO()
-            frame.write_parquet(data, compression="zstd")
-            self._disk.replace(folder / Segments(self._name, segment, segment).name, data.getvalue())
-            self._next[folder] = segment + 1
+            if folder not in self._next:
+                self._next[folder] = self._target.next_segment(folder)
+            self._target.put(folder, self._next[folder], frame)
+            self._next[folder] += 1
         self._groups.popleft()
         self._settled += rows
         self._settled_bytes += size
         self.written += frame.height
         if frame.height and self._next[folder] % FAN == 0:
             self._keep_up("merge", lambda: self._upkeep.tier(folder))
-
-    def _segment(self, folder: Path) -> int:
-        """Return the number of the next segment, in a folder that is there; none is used twice."""
-        if not folder.is_dir():
-            self._disk.make_folder(folder)
-            self._disk.sync_folder(folder.parent)
-            self._disk.sync_folder(self.folder)
-        if folder not in self._next:
-            own = [s.last for s in map(parse, self._disk.names(folder)) if s and s.writer == self._name]
-            self._next[folder] = max(own, default=-1) + 1
-        return self._next[folder]
 
     def _keep_up(self, what: str, act: Callable[[], object]) -> None:
         """Merge or sweep; what fails leaves every row where it is, and is tried again later."""
@@ -263,7 +252,9 @@ class Writer:
             self._told = self.dropped
 
 
-def _sentence(folder: Path, error: BaseException) -> str:
+def _sentence(folder: Path | Shelf, error: BaseException) -> str:
+    if isinstance(error, Unreachable):
+        return f"predictions cannot be written: {error}; they wait in memory until then"
     code = error.errno if isinstance(error, OSError) else None
     reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
     remedy = _REMEDIES.get(code or 0, "see that files can be written there")
