@@ -14,6 +14,7 @@ Only the doors (this module and the command line) read the clock, the user and g
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import secrets
 import socket
@@ -48,6 +49,8 @@ from rehone.store import Store, has_store
 if TYPE_CHECKING:
     from rehone.artifact import Predictor
     from rehone.pipeline import Door
+
+log = logging.getLogger(__name__)
 
 Where = str | Path | Config
 When = date | datetime | str | None
@@ -343,7 +346,7 @@ def rollback(
     made = deploy.rollback(store, to, order, clock=_now, policy=signing.policy_of(config))
     if listen:
         listen(made)
-    observers.tell(config, lambda: _subjects(config), clock=_now, since=made.at)
+    _observe(config, made.at)
     return made
 
 
@@ -365,8 +368,14 @@ def deliveries(project: Where, run: str) -> tuple[Delivery, ...]:
 
 def _told(config: Config, record: RunRecord) -> RunRecord:
     """Tell the trackers of a run that has ended, and return its record as it is."""
-    observers.tell(config, lambda: _subjects(config), clock=_now, since=record.started_at)
+    _observe(config, record.started_at)
     return record
+
+
+def _observe(config: Config, since: datetime) -> None:
+    for check in observers.tell(config, lambda: _subjects(config), clock=_now, since=since):
+        if check.status is not CheckStatus.OK:
+            log.warning("tracker not told", extra={"because": check.detail})
 
 
 def _subjects(config: Config) -> list[observers.Subject]:
@@ -377,8 +386,13 @@ def _subjects(config: Config) -> list[observers.Subject]:
     return sorted(found, key=lambda subject: subject.at)
 
 
-def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:
-    """Look at everything that can break, mend what can be mended, and say the rest."""
+def doctor(project: Where = ".", *, heal: bool = True, tell_since: When = None) -> tuple[Check, ...]:
+    """Look at everything that can break, mend what can be mended, tell trackers what they lack, and say the rest.
+
+    Args:
+        heal: when false, nothing is changed and nobody is told.
+        tell_since: as `since` of `tell`.
+    """
     config = _config(project)
     runlog = RunLog.of(config)
     checks = list(runlog.verify())
@@ -389,7 +403,10 @@ def doctor(project: Where = ".", *, heal: bool = True) -> tuple[Check, ...]:
         checks += deploy.examine(store, policy=config.deploy, clock=_now)
         if heal:
             checks += _heal(store, runlog, config)
-    return (*checks, *(tell(config) if heal else observers.pending(config, lambda: _subjects(config))))
+    return (
+        *checks,
+        *(tell(config, since=tell_since) if heal else observers.pending(config, lambda: _subjects(config))),
+    )
 
 
 def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:

@@ -19,7 +19,7 @@ from rehone.cli.keys import keys
 from rehone.cli.options import project_option
 
 if TYPE_CHECKING:
-    from rehone.records import Check, RunRecord, StageEnd
+    from rehone.records import Check, Deployment, RunRecord, StageEnd
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -240,7 +240,7 @@ def show(ref: str, project: str, as_json: bool) -> int:
     if as_json:
         _print_json(found)
     elif isinstance(found, RunRecord):
-        _print(run_lines(found, project, width=_width()))
+        _print(run_lines(found, project, width=_width(), deliveries=api.deliveries(project, found.run_id)))
     else:
         _print(version_lines(found, project, width=_width()))
     return endings.GOOD
@@ -260,16 +260,24 @@ def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
     from rehone import api
     from rehone.cli.status import rollback_lines
 
-    deployment = api.rollback(project, to=to, because=because)
-    _print_json(deployment) if as_json else _print(rollback_lines(deployment, _width()))
+    def say(made: Deployment) -> None:
+        _print_json(made) if as_json else _print(rollback_lines(made, _width()))
+
+    api.rollback(project, to=to, because=because, listen=say)
     return endings.GOOD
 
 
 @app.command()
 @project_option
 @click.option("--dry-run", is_flag=True, help="Only look; heal nothing.")
+@click.option(
+    "--tell-since",
+    callback=_moment,
+    metavar="DATE",
+    help="Tell trackers of all runs from that day on, even of those before they were configured.",
+)
 @_json
-def doctor(project: str, dry_run: bool, as_json: bool) -> int:
+def doctor(project: str, dry_run: bool, tell_since: str | None, as_json: bool) -> int:
     """Look for what is broken or left over, and heal what can be healed.
 
     Exits with 2 when something still needs a person.
@@ -278,7 +286,7 @@ def doctor(project: str, dry_run: bool, as_json: bool) -> int:
     from rehone.cli.status import doctor_lines
     from rehone.records import CheckStatus
 
-    checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run)
+    checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run, tell_since=tell_since)
     _print_json(checks) if as_json else _print(doctor_lines(checks, _width()))
     return endings.MUST_FIX if any(found.status is CheckStatus.ACT for found in checks) else endings.GOOD
 

@@ -18,6 +18,7 @@ from rehone.records import (
     CandidateResult,
     Check,
     DataWindow,
+    Delivery,
     Metrics,
     ModelVersion,
     Preview,
@@ -123,8 +124,8 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
     return [*lines, *_checks("Data", preview.data_checks, width)]
 
 
-def run_lines(record: RunRecord, project: str, *, width: int) -> list[str]:
-    """Tell the whole story of a run, ending with the command that repeats it."""
+def run_lines(record: RunRecord, project: str, *, width: int, deliveries: tuple[Delivery, ...] = ()) -> list[str]:
+    """Tell the whole story of a run, with what trackers were told of it, ending with the command that repeats it."""
     ending = ending_of(record)
     lines = [f"Run {record.run_id}: {click.style(ending, fg=_colour(record), bold=True)}"]
     if record.sentence:
@@ -147,6 +148,7 @@ def run_lines(record: RunRecord, project: str, *, width: int) -> list[str]:
         lines += _checks("Shadow checks", record.shadow_verdict.checks, width)
     lines += _checks("Deployment checks", record.deployment_checks, width)
     lines += _problem(record)
+    lines += _deliveries(deliveries, project, width)
     lines += title("Repeat it")
     return [
         *lines,
@@ -266,6 +268,20 @@ def _problem(record: RunRecord) -> list[str]:
         return []
     lines = [*title("Problem"), f"  {record.problem.type}: {record.problem.message}"]
     return lines + [f"  {line}" for line in (record.problem.traceback or "").splitlines()]
+
+
+def _deliveries(deliveries: tuple[Delivery, ...], project: str, width: int) -> list[str]:
+    if not deliveries:
+        return []
+    lines = title("Trackers")
+    for delivery in deliveries:
+        if delivery.delivered_at is not None:
+            said = f"told at {moment(delivery.delivered_at)}: {delivery.link}"
+        else:
+            tries = f"tried {delivery.attempts} time{'s' if delivery.attempts != 1 else ''}"
+            said = f"not told yet, {tries}: {delivery.error}; `rehone doctor{option(project)}` tries again"
+        lines += fact(delivery.tracker, said, width)
+    return lines
 
 
 def version_lines(version: ModelVersion, project: str, *, width: int) -> list[str]:
