@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, Any] = {
     "serve.token_file": "operator.token",
     "predictions.columns": ["amount", "country"],
     "predictions.labels": "labels/*.parquet",
+    "predictions.labels_query": "SELECT id, is_fraud, reported_at AS event_time FROM reports",
     "shadow.seconds": 600.0,
     "train.backend_address": "tcp://127.0.0.1:8786",
     "storage.endpoint": "http://127.0.0.1:9000",

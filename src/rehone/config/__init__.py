@@ -1,5 +1,6 @@
 """Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
 
+from rehone.config.databases import is_database, is_duckdb
 from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.sections import (
@@ -36,6 +37,8 @@ __all__ = [
     "Train",
     "Trigger",
     "import_class",
+    "is_database",
+    "is_duckdb",
     "load_config",
     "parse_config",
     "section_model",

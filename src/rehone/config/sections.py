@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rehone.config.base import Positive, Section, Share
+from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers
 from rehone.config.service import Predictions, Serve, Shadow
 
@@ -135,6 +136,12 @@ class Data(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Data:
         if self.min_label_rate >= self.max_label_rate:
+    @model_validator(mode="after")
+    def _askable(self) -> Data:
+        if wrong := wrong_with("data.source", self.source, "data.query", self.query, self.time_column):
+            raise ValueError("; and ".join(wrong))
+        return self
+
             raise ValueError(
                 f"min_label_rate {self.min_label_rate:g} must be below max_label_rate {self.max_label_rate:g}"
             )
@@ -400,6 +407,13 @@ class Config(Section):
         return self.root / self.project.cache
 
     @property
+    @model_validator(mode="after")
+    def _labels_are_askable(self) -> Config:
+        own, time = self.predictions, self.data.time_column
+        if wrong := wrong_with("predictions.labels", own.labels, "predictions.labels_query", own.labels_query, time):
+            raise ValueError("; and ".join(wrong))
+        return self
+
     def predictions_path(self) -> Path:
         return self.root / self.predictions.folder
 

@@ -71,7 +71,12 @@ class Predictions(Section):
     )
     labels: str | None = Field(
         None,
-        description="folder or glob of files with data.id_column and data.label, that join the log by id; left out: data.source",
+        description="folder or glob of files, or address of a database, with data.id_column and data.label, that join the log by id; left out: data.source",
+    )
+    labels_query: str | None = Field(
+        None,
+        min_length=1,
+        description="SQL that gives id, label and the moment it arrived (as data.time_column), where labels is a database",
     )
     unlabelled: Literal["unknown", "negative"] = Field(
         "unknown",

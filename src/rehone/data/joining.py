@@ -10,7 +10,7 @@ from typing import cast
 
 import polars as pl
 
-from rehone.config import Config, Data
+from rehone.config import Config, Data, is_database
 from rehone.data.facts import ODD_LABEL
 from rehone.data.opening import TICK
 from rehone.data.schema import named
@@ -18,7 +18,7 @@ from rehone.data.served import ID
 from rehone.data.source import Source, open_source
 from rehone.data.times import TIME, midnight
 from rehone.data.validate.case import at
-from rehone.errors import DataError
+from rehone.errors import DataError, SourceAway
 from rehone.records import Check, CheckStatus, DataWindow, Window
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,6 +110,9 @@ class Labels:
                 self.window(source.as_of), (label,), lambda rows: rows.drop_nulls(label).select(pl.col(TIME).max())
             )
             return cast("datetime | None", rows.item())
+        if is_database(self.config.predictions.labels):
+            whole = source.span()
+            return whole.end - TICK if whole else None
         zone = self.config.data.timezone
         spans = [min(f.span.end, source.as_of) - TICK for f in source.files if f.span]
         empty = [midnight(f.day, zone) for f in source.files if not f.rows and f.day]
@@ -164,6 +167,7 @@ def open_labels(config: Config, as_of: datetime) -> Labels:
     """Open the label files, or data.source, as they were on the day; without any, `why` says so.
 
     Raises:
+        SourceAway: they lie in an object store that is away.
         ValueError: there is no id column, which a configuration that reads the log must have.
     """
     roles, own = config.data, config.data.id_column
@@ -172,8 +176,13 @@ def open_labels(config: Config, as_of: datetime) -> Labels:
     key = "predictions.labels" if config.predictions.labels else "data.source"
     try:
         source = _open(config, as_of)
+    except SourceAway:
+        raise
     except DataError as error:
-        return Labels(config, None, f"no label can be read ({str(error).replace('data.source', key)})")
+        said = str(error).replace("data.source", key)
+        if config.predictions.labels:
+            said = said.replace("data.query", "predictions.labels_query")
+        return Labels(config, None, f"no label can be read ({said})")
     lost = [repr(name) for name in (own, roles.label) if name not in source.columns]
     if lost:
         where = config.predictions.labels or roles.source
@@ -228,23 +237,27 @@ def newest_due(as_of: datetime, delay_days: float) -> datetime:
 
 def _open(config: Config, as_of: datetime) -> Source:
     policy = _policy(config, time_column=config.data.time_column)
-    if config.predictions.labels is None or config.data.time_column is None:
+    labels = config.predictions.labels
+    if labels is None or config.data.time_column is None or is_database(labels):
         return open_source(policy, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
     try:
         return open_source(policy, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
+    except SourceAway:
+        raise
     except DataError:  # no label file has a time of its own: the dates in their names say when they arrived
         dated = _policy(config, time_column=None)
         return open_source(dated, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
 
 
 def _policy(config: Config, *, time_column: str | None) -> Data:
-    """Read ids as codes: whole numbers without a fraction, text as it is."""
-    own = config.data.id_column
+    """Read ids as codes: whole numbers without a fraction, text as it is; of a database no feature is asked for."""
+    own, labels = config.data.id_column, config.predictions.labels
     return config.data.model_copy(
         update={
-            "source": config.predictions.labels or config.data.source,
+            "source": labels or config.data.source,
+            "query": config.predictions.labels_query if labels else config.data.query,
             "time_column": time_column,
-            "features": None,
+            "features": () if is_database(labels or config.data.source) else None,
             "categorical": tuple({*config.data.categorical, *((own,) if own else ())}),
             "history_days": None,
         }

@@ -15,7 +15,7 @@ import polars as pl
 
 from rehone import profile as profiles
 from rehone.codec import encode
-from rehone.config import Data, Storage
+from rehone.config import Data, Storage, is_database
 from rehone.data.cache import Cache, file_sha256, note_key
 from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, View, ask, gather
 from rehone.data.files import READ_ERRORS, FileInfo, unreadable
@@ -37,7 +37,8 @@ def open_source(
     """Open a source as it was at `as_of`: rows and files from then on are not there.
 
     Damaged and differing files become `findings`; damaged ones are not read. `storage` says how
-    an object store is reached, where the source lies in one.
+    an object store is reached, where the source lies in one. Of a database only the days and
+    columns are asked for that are used, when they are.
 
     Raises:
         DataError: nothing can be read at all.
@@ -45,6 +46,10 @@ def open_source(
     """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of {as_of} has no time zone: give it one, such as UTC")
+    if is_database(policy.source):
+        from rehone.data.warehouse import open_warehouse
+
+        return open_warehouse(policy, root, cache=cache, as_of=as_of)
     notes = Cache(cache)
     moment = as_of.astimezone(UTC)
     return Source(policy, moment, open_files(policy, root, notes, moment, storage or Storage()), notes)

@@ -1,0 +1,59 @@
+"""Say whether a setting names a database, and everything that is wrong with how it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
+
+POSTGRESQL = ("postgresql://", "postgres://")
+DUCKDB = "duckdb://"
+EXAMPLES = "postgresql://user@host:5432/database or duckdb:///file.duckdb"
+
+_SECRET = {"password", "sslpassword", "oauth_client_secret"}
+
+
+def is_database(text: str | None) -> bool:
+    """Say whether a setting is the address of a database rather than of files."""
+    return text is not None and text.startswith((*POSTGRESQL, DUCKDB))
+
+
+def is_duckdb(text: str) -> bool:
+    """Say whether an address is of a DuckDB file."""
+    return text.startswith(DUCKDB)
+
+
+def wrong_with(key: str, address: str | None, query_key: str, query: str | None, time_column: str | None) -> list[str]:
+    """List what is wrong with an address and its query; a password in the address is not repeated."""
+    if not is_database(address):
+        unused = query is not None and "://" not in (address or "")
+        return [f"{query_key} is asked of a database, and {key} names none: write {EXAMPLES} there"] if unused else []
+    return [*_wrong_address(key, address or ""), *_wrong_rest(key, query_key, query, time_column)]
+
+
+def _wrong_rest(key: str, query_key: str, query: str | None, time_column: str | None) -> Iterator[str]:
+    if query is None or not query.strip(" \t\n;"):
+        yield f"{query_key} is missing: {key} is a database, write the SELECT that gives the rows"
+    if time_column is None:
+        yield f"data.time_column is missing: {key} is a database, which is asked for one window of time after the other"
+
+
+def _wrong_address(key: str, address: str) -> Iterator[str]:
+    if address.startswith(DUCKDB):
+        yield from _wrong_file(key, address.removeprefix(DUCKDB))
+        return
+    rest = address.partition("://")[2]
+    user = rest.partition("/")[0].partition("?")[0].rpartition("@")[0]
+    settings = {name.lower() for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
+    if ":" in user or settings & _SECRET:
+        yield (
+            f"{key} holds a password, which every run record would repeat: take it out of the address, and give it "
+            "as PGPASSWORD, in ~/.pgpass or in a service file"
+        )
+
+
+def _wrong_file(key: str, path: str) -> Iterator[str]:
+    if not path.startswith("/") or "?" in path or not path.strip("/") or ":memory:" in path:
+        yield (
+            f"{key} is no address of a DuckDB file: write duckdb:/// and the path of a file, relative to rehone.toml "
+            "(duckdb:///sales.duckdb) or absolute (duckdb:////srv/sales.duckdb)"
+        )
