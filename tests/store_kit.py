@@ -257,7 +257,10 @@ class Died(BaseException):
     """The process is gone: nothing that it would still do happens."""
 
 
-LEAVES = [name for name in vars(Disk) if not name.startswith("_") and name != "replace"]
+WHOLE = ("replace", "release")
+"""Calls that a death does not stop: one is made of others, and locks are let go by the death itself."""
+
+LEAVES = [name for name, call in vars(Disk).items() if callable(call) and name[0] != "_" and name not in WHOLE]
 
 
 def _leaf(name: str) -> Callable[..., Any]:

@@ -839,14 +839,14 @@ def test_smoke_can_be_asked_again_at_any_time(store: Store, server: Server) -> N
 
 def test_a_version_that_cannot_be_loaded_fails_its_preflight_with_the_reason(store: Store) -> None:
     version = publish(store, 1)
-    (check,) = preflight(store.root, version.id, QUICK)
+    (check,) = preflight(store, version.id, QUICK)
     assert check.status is CheckStatus.ACT
     assert "preprocessor.skops" in check.detail
 
 
 def test_a_preflight_that_takes_too_long_acts(store: Store) -> None:
     policy = Deploy(preflight_seconds=0.01)
-    (check,) = preflight(store.root, publish(store, 1).id, policy)
+    (check,) = preflight(store, publish(store, 1).id, policy)
     assert (check.status, check.value, check.limit) == (CheckStatus.ACT, 0.01, 0.01)
     assert "within 0.01 s: raise deploy.preflight_seconds" in check.sentence
 
@@ -856,14 +856,14 @@ def test_a_fresh_process_that_dies_is_told_with_its_last_words(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit('no licence')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (check,) = preflight(store.root, publish(store, 1).id, QUICK)
+    (check,) = preflight(store, publish(store, 1).id, QUICK)
     assert check.status is CheckStatus.ACT
     assert "ended with code" in check.detail
     assert "no licence" in check.detail
 
 
 def test_a_version_that_is_not_there_fails_its_preflight(store: Store) -> None:
-    (check,) = preflight(store.root, "a" * 64, QUICK)
+    (check,) = preflight(store, "a" * 64, QUICK)
     assert "there is no version aaaaaaaaaaaa" in check.detail
 
 
@@ -884,7 +884,7 @@ def real(store: Store, seed: int, *, off: float = 0.0) -> str:
 
 
 def test_a_preflight_loads_the_version_reproduces_its_golden_rows_and_measures(store: Store) -> None:
-    load, golden, latency = preflight(store.root, real(store, 1), QUICK)
+    load, golden, latency = preflight(store, real(store, 1), QUICK)
     assert [load.name, golden.name, latency.name] == ["load", "golden_rows", "latency_ms"]
     assert {load.status, golden.status, latency.status} == {CheckStatus.OK}
     assert golden.value == 0.0

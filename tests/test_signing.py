@@ -418,7 +418,7 @@ def doors(root: Path, version: str, policy: Deploy) -> dict[str, Callable[[], ob
     return {
         "rehone.load": lambda: api.load(config, version),
         "service": lambda: follower.load(store, version, policy),
-        "preflight": lambda: preflight(store.root, version, policy),
+        "preflight": lambda: preflight(store, version, policy),
         "champion": lambda: read_champion(store, head, config).predictor,  # type: ignore[union-attr]
     }
 

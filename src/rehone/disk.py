@@ -12,15 +12,26 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from rehone.places import Place
 
 
 class Disk:
     """The file operations of a POSIX system, each durable when it returns where it says so."""
+
+    settings: Mapping[str, object] = MappingProxyType({})
+    """How it was set up, for a process that is to reach the same; nothing for a file system."""
+
+    def prove(self, place: Place) -> None:
+        """Make sure that this disk keeps what the calls below promise; a file system does.
+
+        Raises:
+            StoreError: an object store does not.
+        """
 
     def make_folder(self, path: Place) -> None:
         """Create `path` and its parents if they are missing."""
@@ -142,10 +153,13 @@ class Disk:
             handle = self.lock_folder(room)
         if handle is None:
             return None
-        if self.is_folder(room):
-            return room, handle
-        self.release(handle)
-        return None
+        there = False
+        try:
+            there = self.is_folder(room)
+        finally:
+            if not there:
+                self.release(handle)
+        return (room, handle) if there else None
 
     def lock_file(self, path: Place) -> int | None:
         """Take the lock of a file, made if need be, for oneself; `None` when it is taken.
@@ -171,7 +185,7 @@ class Disk:
         """Make sure that a lock of `lock_file` still is held, before something is made final.
 
         Raises:
-            Locked: somebody took it over, which only the lease of an object store allows.
+            StoreError: somebody took it over, which only the lease of an object store allows.
         """
 
     def fill(self, handle: int, data: bytes) -> None:

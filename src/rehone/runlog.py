@@ -10,26 +10,28 @@ line that was changed or taken out breaks the chain: `verify` finds both.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import logging
-import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
 from rehone import codec
+from rehone.config import Config
 from rehone.disk import Disk
-from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
+from rehone.objects import disk_for
+from rehone.places import Place
 from rehone.records import Check, CheckStatus, RunRecord, RunStatus, TriggerKind, Window
 
 log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
+_RECORD = re.compile(r"[0-9]+/[0-9]+/[^./][^/]*\.json")
+_DEPLOYMENT = re.compile(r"[0-9].*\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,14 @@ class Line:
 class RunLog:
     """The records of one project's runs, under one folder."""
 
-    def __init__(self, root: Path, *, disk: Disk | None = None) -> None:
+    def __init__(self, root: Place, *, disk: Disk | None = None) -> None:
         self.root = root
         self._disk = disk or Disk()
+
+    @classmethod
+    def of(cls, config: Config) -> RunLog:
+        """Return the records of a project, wherever they lie."""
+        return cls(config.runs_path, disk=disk_for(config.runs_path, config.storage))
 
     def begin(self, record: RunRecord) -> None:
         """Write the record of a run that starts."""
@@ -72,15 +79,14 @@ class RunLog:
         if record.status is None:
             raise ValueError(f"run {record.run_id} has no ending")
         data = self._write(record)
-        with self._ledger_lock():
-            self._add_line(record, data)
+        self._add_line(record, data)
         folder, disk = self.folder_of(record)
         try:
             disk.remove_tree(folder)
         except OSError:  # what a stage left behind does no harm
             log.warning("the files of a run's stages stay behind", exc_info=True, extra={"run_id": record.run_id})
 
-    def folder_of(self, record: RunRecord) -> tuple[Path, Disk]:
+    def folder_of(self, record: RunRecord) -> tuple[Place, Disk]:
         """Return where the stages of a run hand files on to each other, and what to write there with."""
         return self._path(record).with_name(record.run_id), self._disk
 
@@ -90,8 +96,7 @@ class RunLog:
         Raises:
             Corrupt: a record cannot be read.
         """
-        found = [self._read(path) for path in self._paths()]
-        return tuple(sorted(found, key=lambda r: (r.started_at, r.run_id)))
+        return tuple(sorted(self._read_all(self._paths()), key=lambda r: (r.started_at, r.run_id)))
 
     def last(self) -> RunRecord | None:
         """Return the run that started last, if there is any."""
@@ -114,7 +119,7 @@ class RunLog:
     def unfinished(self) -> tuple[RunRecord, ...]:
         """Return the records that have no ending; whoever holds the run lock knows them to be dead."""
         closed = {line.run_id for line in self.lines()}
-        open_ones = (self._read(p) for p in self._paths() if p.stem not in closed)
+        open_ones = self._read_all([p for p in self._paths() if p.stem not in closed])
         return tuple(r for r in open_ones if r.status is None)
 
     def close_orphans(self, *, now: datetime) -> tuple[RunRecord, ...]:
@@ -149,7 +154,9 @@ class RunLog:
             data = self._disk.read(self.root / LEDGER)
         except FileNotFoundError:
             return ()
-        whole = data[: data.rfind(b"\n") + 1]
+        return self._lines_of(data[: data.rfind(b"\n") + 1])
+
+    def _lines_of(self, whole: bytes) -> tuple[Line, ...]:
         return tuple(codec.decode(line, Line, source=f"{self.root / LEDGER}") for line in whole.splitlines())
 
     def verify(self) -> tuple[Check, ...]:
@@ -185,48 +192,42 @@ class RunLog:
                 yield _fault(line, f"its record {line.path} was changed after it was closed")
 
     def _restore_lines(self) -> None:
-        with self._ledger_lock():
-            known = {line.run_id for line in self.lines()}
-            for path in self._paths():
-                if path.stem in known:
-                    continue
-                record = self._read(path)
-                if record.status is not None:
-                    self._add_line(record, self._disk.read(path))
+        known = {line.run_id for line in self.lines()}
+        for path in self._paths():
+            if path.stem in known:
+                continue
+            record = self._read(path)
+            if record.status is not None:
+                self._add_line(record, self._disk.read(path))
 
     def _add_line(self, record: RunRecord, data: bytes) -> None:
-        ledger = self.root / LEDGER
-        lines = self.lines()
-        if any(line.run_id == record.run_id for line in lines):
-            raise StoreError(f"run {record.run_id} is closed already: a closed record is never written again")
-        line = Line(
-            run_id=record.run_id,
-            path=str(self._path(record).relative_to(self.root)),
-            status=record.status or RunStatus.FAILED,
-            trigger=record.trigger.kind if record.trigger else None,
-            as_of=record.as_of,
-            started_at=record.started_at,
-            trained=record.winner is not None,
-            holdout=record.split.holdout if record.split and record.verdict else None,
-            sha256=hashlib.sha256(data).hexdigest(),
-            chain="",
-        )
-        chained = replace(line, chain=_chain(line, lines[-1].chain if lines else ""))
-        self._cut_torn_line(ledger)
-        self._disk.append(ledger, msgspec.json.encode(chained, order="deterministic") + b"\n")
-        self._disk.sync_folder(self.root)
+        def line_after(before: bytes) -> bytes:
+            return _line_of(record, data, str(self._path_in(record)), self._lines_of(before))
 
-    def _cut_torn_line(self, ledger: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            data = self._disk.read(ledger)
-            if data and not data.endswith(b"\n"):
-                self._disk.truncate(ledger, data.rfind(b"\n") + 1)
+        try:
+            self._disk.make_folder(self.root)
+            self._disk.extend(self.root / LEDGER, line_after)
+        except Unreachable:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"the ledger {self.root / LEDGER} cannot be written ({error.strerror}): make room or give write "
+                "permission, the next run adds the lines that are missing; `rehone status` shows what is live"
+            ) from error
 
     def _write(self, record: RunRecord) -> bytes:
         path, data = self._path(record), codec.encode(record)
+
+        def unless_closed(before: bytes | None) -> bytes:
+            if before not in (None, data) and _is_closed(before, str(path)):
+                raise _closed(record)
+            return data
+
         try:
             self._disk.make_folder(path.parent)
-            self._disk.replace(path, data)
+            self._disk.rewrite(path, unless_closed)
+        except Unreachable:
+            raise
         except OSError as error:
             raise StoreError(
                 f"the record of run {record.run_id} ({len(data):,} bytes) cannot be written to {path}: {error.strerror}: "
@@ -234,30 +235,60 @@ class RunLog:
             ) from error
         return data
 
-    def _read(self, path: Path) -> RunRecord:
+    def _read_all(self, paths: Sequence[Place]) -> list[RunRecord]:
+        texts = self._disk.read_all(paths)
+        return [codec.decode(text, RunRecord, source=str(path)) for path, text in zip(paths, texts, strict=True)]
+
+    def _read(self, path: Place) -> RunRecord:
         return codec.decode(self._disk.read(path), RunRecord, source=str(path))
 
-    def _path(self, record: RunRecord) -> Path:
-        return self.root / f"{record.started_at:%Y}" / f"{record.started_at:%m}" / f"{record.run_id}.json"
+    def _path(self, record: RunRecord) -> Place:
+        return self.root / self._path_in(record)
 
-    def _paths(self) -> list[Path]:
-        return sorted(p for p in self.root.glob("[0-9]*/[0-9]*/*.json") if not p.name.startswith("."))
+    def _path_in(self, record: RunRecord) -> str:
+        return f"{record.started_at:%Y}/{record.started_at:%m}/{record.run_id}.json"
 
-    @contextlib.contextmanager
-    def _ledger_lock(self) -> Iterator[None]:
-        try:
-            self._disk.make_folder(self.root)
-            handle = os.open(self.root / ".ledger.lock", os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise StoreError(
-                f"the ledger {self.root / LEDGER} cannot be written ({error.strerror}): make room or give write "
-                "permission, the next run adds the lines that are missing; `rehone status` shows what is live"
-            ) from error
+    def _paths(self) -> list[Place]:
+        return [self.root / name for name in self._disk.below(self.root) if _RECORD.fullmatch(name)]
+
+
+def _line_of(record: RunRecord, data: bytes, path: str, lines: tuple[Line, ...]) -> bytes:
+    """Return the line of a closed record that follows these lines.
+
+    Raises:
+        StoreError: the run has a line already.
+    """
+    if any(line.run_id == record.run_id for line in lines):
+        raise _closed(record)
+    line = Line(
+        run_id=record.run_id,
+        path=path,
+        status=record.status or RunStatus.FAILED,
+        trigger=record.trigger.kind if record.trigger else None,
+        as_of=record.as_of,
+        started_at=record.started_at,
+        trained=record.winner is not None,
+        holdout=record.split.holdout if record.split and record.verdict else None,
+        sha256=hashlib.sha256(data).hexdigest(),
+        chain="",
+    )
+    chained = replace(line, chain=_chain(line, lines[-1].chain if lines else ""))
+    return msgspec.json.encode(chained, order="deterministic") + b"\n"
+
+
+def _is_closed(data: bytes, source: str) -> bool:
+    return codec.decode(data, _Ending, source=source).status is not None
+
+
+def _closed(record: RunRecord) -> StoreError:
+    return StoreError(f"run {record.run_id} is closed already: a closed record is never written again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """The part of a record that says whether it is closed."""
+
+    status: RunStatus | None = None
 
 
 def _chain(line: Line, before: str) -> str:
@@ -275,14 +306,14 @@ def _fault(line: Line, said: str) -> Check:
     )
 
 
-def refuse_lost_store(store: Path, lines: tuple[Line, ...]) -> None:
+def refuse_lost_store(config: Config, lines: tuple[Line, ...]) -> None:
     """Refuse to take a store that is gone for one that never was.
 
     Raises:
         NotFound: the run log knows of a deployment, and there is no deployment log.
     """
-    deployed = [line for line in lines if line.status is RunStatus.DEPLOYED]
-    if deployed and not any((store / "deployments").glob("[0-9]*.json")):
+    deployed, store = [line for line in lines if line.status is RunStatus.DEPLOYED], config.store_path
+    if deployed and not any(map(_DEPLOYMENT.fullmatch, disk_for(store, config.storage).names(store / "deployments"))):
         raise NotFound(
             f"run {deployed[-1].run_id} deployed a version, but there is no deployment log in {store}: mount or restore "
             "the store, or correct project.store; to begin anew on purpose, move the run records away too"

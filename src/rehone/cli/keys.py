@@ -105,7 +105,7 @@ def _opened(project: str) -> tuple[Config, Store, Deploy]:
     from rehone.store import Store
 
     config = load_config(Path(project))
-    return config, Store(config.store_path), signing.policy_of(config)
+    return config, Store.of(config), signing.policy_of(config)
 
 
 def _new_lines(made: NewKey, root: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers
 from rehone.config.service import Predictions, Serve, Shadow
+from rehone.places import Place, place_of
 
 CONFIG_NAME = "rehone.toml"
 ACCEPT_SELECTION = "label is not null, and I accept that this selects on the outcome"
@@ -27,8 +28,10 @@ class Project(Section):
         "model", min_length=1, description="the model's name, as people will read it in records and alerts"
     )
     seed: int = Field(7, description="seed of every random choice; the same data, config and seed give the same model")
-    store: str = Field("store", description="folder of model versions and of the deployment log")
-    runs: str = Field("runs", description="folder of run records")
+    store: str = Field(
+        "store", description="folder, or address such as s3://bucket/store, of model versions and of the deployment log"
+    )
+    runs: str = Field("runs", description="folder, or address such as s3://bucket/runs, of run records")
     cache: str = Field(".rehone-cache", description="folder of per-file counts; may be deleted at any time")
     resume_hours: Positive = Field(
         24,
@@ -134,14 +137,14 @@ class Data(Section):
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Data:
-        if self.min_label_rate >= self.max_label_rate:
-    @model_validator(mode="after")
     def _askable(self) -> Data:
         if wrong := wrong_with("data.source", self.source, "data.query", self.query, self.time_column):
             raise ValueError("; and ".join(wrong))
         return self
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Data:
+        if self.min_label_rate >= self.max_label_rate:
             raise ValueError(
                 f"min_label_rate {self.min_label_rate:g} must be below max_label_rate {self.max_label_rate:g}"
             )
@@ -213,7 +216,17 @@ class Trigger(Section):
         return self
 
 
-BUILT_IN = ("hist_gradient_boosting", "lightgbm", "gradient_boosting", "random_forest", "logistic_regression")
+BUILT_IN = (
+    "hist_gradient_boosting",
+    "lightgbm",
+    "gradient_boosting",
+    "random_forest",
+    "logistic_regression",
+    "xgboost",
+    "xgboost_external",
+    "xgboost_dask",
+    "xgboost_spark",
+)
 WindowPolicy = Literal["trailing", "all", "decay"]
 
 
@@ -394,19 +407,6 @@ class Config(Section):
             raise ValueError(f'predictions.{used[-1]} = "served" needs {"; and ".join(wrong)}')
         return self
 
-    @property
-    def store_path(self) -> Path:
-        return self.root / self.project.store
-
-    @property
-    def runs_path(self) -> Path:
-        return self.root / self.project.runs
-
-    @property
-    def cache_path(self) -> Path:
-        return self.root / self.project.cache
-
-    @property
     @model_validator(mode="after")
     def _labels_are_askable(self) -> Config:
         own, time = self.predictions, self.data.time_column
@@ -414,8 +414,21 @@ class Config(Section):
             raise ValueError("; and ".join(wrong))
         return self
 
-    def predictions_path(self) -> Path:
-        return self.root / self.predictions.folder
+    @property
+    def store_path(self) -> Place:
+        return place_of(self.root, self.project.store)
+
+    @property
+    def runs_path(self) -> Place:
+        return place_of(self.root, self.project.runs)
+
+    @property
+    def cache_path(self) -> Path:
+        return self.root / self.project.cache
+
+    @property
+    def predictions_path(self) -> Place:
+        return place_of(self.root, self.predictions.folder)
 
     def as_json(self) -> dict[str, Any]:
         """Return every key with its value, defaults too, as plain JSON."""

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rehone import signing
 from rehone.codec import decode, encode
-from rehone.config import Deploy
+from rehone.config import Deploy, Storage
 from rehone.errors import RehoneError
+from rehone.objects import disk_for
+from rehone.places import place_of
 from rehone.records import Check, CheckStatus
 from rehone.store import Store
 
@@ -30,12 +32,13 @@ class Request:
     """What the fresh process is told: where, what, under which policy and with which import path."""
 
     store: str
+    storage: dict[str, Any]
     version: str
     policy: dict[str, Any]
     path: tuple[str, ...]
 
 
-def try_out(root: Path, version: str, policy: Deploy) -> Iterator[Check]:
+def try_out(store: Store, version: str, policy: Deploy) -> Iterator[Check]:
     """Load a version that is signed as the policy asks, reproduce its golden rows, and time it.
 
     Raises:
@@ -44,7 +47,6 @@ def try_out(root: Path, version: str, policy: Deploy) -> Iterator[Check]:
     from rehone import artifact
 
     begun = time.perf_counter()
-    store = Store(root)
     found = store.version(version)
     files = store.read(found.id)
     key = signing.require(found.id, store.signatures(found.id), policy)
@@ -94,11 +96,16 @@ def main() -> None:
     sys.path += [entry for entry in request.path if entry not in sys.path]
     checks: list[Check] = []
     try:
-        checks.extend(try_out(Path(request.store), request.version, Deploy.model_validate(request.policy)))
+        checks.extend(try_out(_store(request), request.version, Deploy.model_validate(request.policy)))
     except RehoneError as error:
         checks.append(Check(name="preflight", status=CheckStatus.ACT, detail=str(error)))
     with answer:
         answer.write(encode(checks))
+
+
+def _store(request: Request) -> Store:
+    place = place_of(Path(), request.store)
+    return Store(place, disk=disk_for(place, Storage.model_validate(request.storage)))
 
 
 if __name__ == "__main__":

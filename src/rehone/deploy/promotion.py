@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rehone.config import Deploy
 from rehone.deploy.facts import (
@@ -28,7 +27,7 @@ from rehone.errors import Conflict, StoreError
 from rehone.records import Check, CheckStatus, Deployment, DeploymentState, Replica, short_id
 from rehone.store import Reserved, Store
 
-Preflight = Callable[[Path, str, Deploy], tuple[Check, ...]]
+Preflight = Callable[[Store, str, Deploy], tuple[Check, ...]]
 
 
 def promote(
@@ -56,7 +55,7 @@ def promote(
             return case.end(
                 before, (), f"version {short_id(version)} is live already, since generation {before.generation}"
             )
-        checks = preflight(store.root, version, policy)
+        checks = preflight(store, version, policy)
         if not passed(checks):
             return case.stay(checks)
         return case.deploy(checks)

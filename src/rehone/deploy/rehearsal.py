@@ -11,17 +11,19 @@ from rehone.config import Deploy
 from rehone.deploy.fresh import Request
 from rehone.errors import Corrupt
 from rehone.records import Check, CheckStatus, short_id
+from rehone.store import Store
 
 LONGEST_LAST_WORDS = 500
 
 
-def preflight(store_root: Path, version: str, policy: Deploy) -> tuple[Check, ...]:
+def preflight(store: Store, version: str, policy: Deploy) -> tuple[Check, ...]:
     """Load a version in a fresh process, reproduce its golden rows and measure its latency.
 
     Whatever goes wrong there, a crash or a process that does not end, is a check that acts.
     """
     request = Request(
-        store=str(Path(store_root).absolute()),
+        store=str(store.root.absolute() if isinstance(store.root, Path) else store.root),
+        storage=dict(store.disk.settings),
         version=version,
         policy=policy.model_dump(mode="json"),
         path=tuple(sys.path),

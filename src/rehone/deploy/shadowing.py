@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import zip_longest
-from pathlib import Path
 
 from rehone.config import Deploy
 from rehone.deploy.facts import Clock, failures, passed
@@ -25,7 +24,7 @@ PAUSE_SECONDS = 0.2
 GRACE_SECONDS = 15.0
 """Time after its end at which servers drop a challenger that nobody took away; also the error allowed to their clocks."""
 
-Preflight = Callable[[Path, str, Deploy], tuple[Check, ...]]
+Preflight = Callable[[Store, str, Deploy], tuple[Check, ...]]
 Progress = Callable[[int, int, str], None]
 
 
@@ -74,7 +73,7 @@ def shadow(
     """
     if not live_replicas(store, policy, now=clock()):
         return Shadowed(report=None, sentence="not scored beside the champion: no server is live")
-    checks = preflight(store.root, order.version, policy)
+    checks = preflight(store, order.version, policy)
     if not passed(checks):
         said = f"version {short_id(order.version)} was not staged ({failures(checks)})"
         return Shadowed(report=None, sentence=said, checks=checks, unfit=True)

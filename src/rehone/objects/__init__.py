@@ -26,7 +26,7 @@ from rehone.objects.lease import Lease, holder, server_time, take
 from rehone.objects.probe import PROBE, prove
 from rehone.places import Place, Remote
 
-__all__ = ["PROBE", "ObjectDisk", "disk_for", "place_errors", "store_for"]
+__all__ = ["PROBE", "Bucket", "ObjectDisk", "disk_for", "place_errors", "store_for"]
 
 ABANDONED_AFTER = timedelta(hours=6)
 """Age of what was never sealed, by the server's clock, from which on nobody can be writing it any more."""
@@ -53,6 +53,7 @@ class ObjectDisk(Disk):
 
     def __init__(self, storage: Storage, address: str) -> None:
         self.storage = storage
+        self.settings = storage.model_dump(mode="json")
         self._bucket = Bucket(address, storage)
         self._drafts: dict[str, dict[str, bytes]] = {}
         self._leases: dict[int, Lease] = {}
@@ -264,7 +265,7 @@ class ObjectDisk(Disk):
         """Renew a lease, which shows that it still is held.
 
         Raises:
-            Locked: somebody took it over.
+            StoreError: somebody took it over, or the service does not answer.
         """
         if (lease := self._leases.get(handle)) is not None:
             lease.renew()

@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rehone.codec import decode, encode
-from rehone.errors import Corrupt, Locked
+from rehone.errors import Corrupt, StoreError
 from rehone.objects.buckets import Bucket, Changed, Seen, Stamp
 
 log = logging.getLogger(__name__)
 
 _GRAIN_SECONDS = 1.0
 """Servers write times in whole seconds."""
+
+
+class _Lost(StoreError):
+    """Somebody took a lease over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,13 @@ class Lease:
         """Make sure that it still is held, and for `seconds` more.
 
         Raises:
-            Locked: somebody took it over.
-            Unreachable: the service does not answer, so nobody knows.
+            StoreError: somebody took it over, or the service does not answer, so that nobody knows.
         """
         with self._one:
             if not self._lost:
                 self._put(free=False)
             if self._lost:
-                raise Locked(
+                raise _Lost(
                     f"the lock {self.bucket.address}/{self.key} was not renewed for {self.seconds:g} seconds and somebody "
                     "else took it over: nothing more is written by this run; run again when the other one has ended"
                 )
@@ -97,7 +100,7 @@ class Lease:
             pause = self.seconds / 3
             try:
                 self.renew()
-            except Locked as error:
+            except _Lost as error:
                 log.warning("lease lost", extra={"lock": self.key, "why": str(error)})
                 return
             except OSError as error:

@@ -12,7 +12,7 @@ from rehone.pipeline.story import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
 from rehone.runlog import RunLog, refuse_lost_store
-from rehone.store import Store
+from rehone.store import Store, has_store
 
 
 def preview(config: Config, *, as_of: datetime, now: datetime) -> Preview:
@@ -26,10 +26,10 @@ def preview(config: Config, *, as_of: datetime, now: datetime) -> Preview:
         DataError: the data cannot be read.
     """
     champion: Champion | None = None
-    lines = RunLog(config.runs_path).lines()
-    refuse_lost_store(config.store_path, lines)
-    if config.store_path.exists():
-        store = Store(config.store_path)
+    lines = RunLog.of(config).lines()
+    refuse_lost_store(config, lines)
+    if has_store(config):
+        store = Store.of(config)
         champion = read_champion(store, _live_on(store, as_of), config)
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)

@@ -62,11 +62,11 @@ def stage(config: Config, door: Door, name: str) -> StageEnd:
         RehoneError: the stage was interrupted, and may be made again.
         StoreError: a stage before it has not ended; or the record cannot be written.
     """
-    runlog = RunLog(config.runs_path)
+    runlog = RunLog.of(config)
     record = _begun(runlog, door.run_id)
     if record.status is None:
         _refuse_other(config, record)
-        store = Store.create(config.store_path)
+        store = Store.of(config, make=True)
         with store.lock(door.run_id):
             refuse_overlap(runlog, now=door.clock(), own=door.run_id)
             record = _stage(config, door, _Books(runlog, store), name)
@@ -80,11 +80,11 @@ def close(config: Config, door: Door) -> RunRecord:
         NotFound: there is no such run.
         Locked: one of its stages is under way.
     """
-    runlog = RunLog(config.runs_path)
+    runlog = RunLog.of(config)
     record = runlog.find(door.run_id)
     if record.status is not None:
         return record
-    with Store.create(config.store_path).lock(door.run_id):
+    with Store.of(config, make=True).lock(door.run_id):
         record = runlog.find(door.run_id)
         if record.status is None:
             draft = Draft(record, runlog, clock=door.clock, listen=door.listen)

@@ -65,11 +65,11 @@ def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> Run
         StoreError: the record itself cannot be written.
         KeyboardInterrupt, SystemExit: after they were recorded.
     """
-    runlog = RunLog(config.runs_path)
+    runlog = RunLog.of(config)
     draft = Draft(_opening(config, door), runlog, clock=door.clock, listen=door.listen)
     try:
-        refuse_lost_store(config.store_path, runlog.lines())
-        store = Store.create(config.store_path)
+        refuse_lost_store(config, runlog.lines())
+        store = Store.of(config, make=True)
         with store.lock(door.run_id):
             refuse_overlap(runlog, now=door.clock())
             draft.begin()

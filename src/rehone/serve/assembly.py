@@ -12,7 +12,8 @@ from datetime import datetime
 
 from rehone import signing
 from rehone.config import Config
-from rehone.predictions import Writer
+from rehone.objects import disk_for
+from rehone.predictions import Writer, shelf_of
 from rehone.records import Replica
 from rehone.serve import openapi, operator, v2
 from rehone.serve.app import App, routes
@@ -50,7 +51,8 @@ def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Pa
         ConfigError: the operator's token cannot be used.
     """
     ending, closing, changed = threading.Event(), threading.Event(), threading.Event()
-    follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set, clock=clock)
+    disk = disk_for(config.store_path, config.storage)
+    follower = Follower(config.store_path, signing.policy_of(config), changed=changed.set, clock=clock, disk=disk)
     token = operator.read_token(config)
     operators = operator.routes(follower, token) if token else {}
     writer, shadows = _writer(config, me, clock), Shadows()
@@ -72,6 +74,7 @@ def assemble(config: Config, me: Replica, workers: Executor, clock: Clock) -> Pa
         clock=clock,
         seconds=config.serve.heartbeat_seconds,
         shadow=lambda serving: shadows.report(serving.shadow),
+        disk=disk,
     )
 
     def retire() -> None:
@@ -99,7 +102,7 @@ def _writer(config: Config, me: Replica, clock: Clock) -> Writer | None:
         return None
     host = re.sub(r"[^A-Za-z0-9]", "_", me.host)[:60]
     name = f"at_{host}_{me.pid}_{secrets.token_hex(4)}"  # a later process may get the same number
-    return Writer(config.predictions_path, config.predictions, name=name, clock=clock)
+    return Writer(shelf_of(config.predictions_path, config.storage), config.predictions, name=name, clock=clock)
 
 
 def _thread(name: str, act: Callable[..., None], *given: object) -> threading.Thread:

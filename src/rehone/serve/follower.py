@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from rehone import artifact, signing
 from rehone.config import Deploy
+from rehone.disk import Disk
 from rehone.errors import ArtifactError, Corrupt, RehoneError, StoreError
+from rehone.places import Place
 from rehone.records import CheckStatus, Deployment, Profile, StagedShadow, short_id
 from rehone.store import Store
 
@@ -74,20 +75,23 @@ class Follower:
     """Keeps `now` equal to the newest deployment that this process could load and prove.
 
     Only `step`, `pin` and `unpin` change `now`, each in its turn and by one assignment, so that
-    any thread may read it at any time. `clock` is compared with the deadline of what is staged.
+    any thread may read it at any time. `clock` is compared with the deadline of what is staged,
+    `disk` is how the place of the store is reached.
     """
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         policy: Deploy,
         *,
         clock: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
+        disk: Disk | None = None,
     ) -> None:
         self.now = Serving()
         self.store: Store | None = None
         self._root = root
+        self._disk = disk
         self._policy = policy
         self._changed = changed
         self._clock = clock
@@ -168,7 +172,7 @@ class Follower:
 
     def _opened(self) -> Store:
         if self.store is None:
-            self.store = Store(self._root)
+            self.store = Store(self._root, disk=self._disk)
         return self.store
 
     def _stay(self, head: Deployment, pinned: str) -> None:
@@ -346,7 +350,7 @@ class _Unread:
         return self.tries
 
 
-def _lost(root: Path, head: Deployment | None, newest: int) -> str | None:
+def _lost(root: Place, head: Deployment | None, newest: int) -> str | None:
     if not newest:
         return None
     ends = "is empty" if head is None else f"ends at generation {head.generation}"

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
+from rehone.disk import Disk
 from rehone.errors import RehoneError
+from rehone.places import Place
 from rehone.records import Replica, ShadowReport
 from rehone.serve.follower import Serving
 from rehone.store import Store
@@ -34,7 +35,7 @@ class Heart:
     """
 
     me: Replica
-    root: Path
+    root: Place
     serving: Callable[[], Serving]
     _: KW_ONLY
     wake: threading.Event
@@ -42,6 +43,7 @@ class Heart:
     seconds: float
     alive: Callable[[], bool] = _always
     shadow: Callable[[Serving], ShadowReport | None] = _no_report
+    disk: Disk = field(default_factory=Disk)
     _well: bool = field(default=True, init=False)
     _hung: bool = field(default=False, init=False)
 
@@ -82,7 +84,7 @@ class Heart:
         The store is opened each time, so that one that was moved away is not begun anew.
         """
         try:
-            act(Store(self.root))
+            act(Store(self.root, disk=self.disk))
         except (OSError, RehoneError) as error:
             if self._well:
                 log.warning("%s not written", what, extra={"because": self._gone() or str(error)})
@@ -98,6 +100,9 @@ class Heart:
         """Say that a store is missing which this server has read before: a new one would not help."""
         serving = self.serving()
         known = serving.loaded is not None or serving.generation is not None
-        if not known or (self.root / "FORMAT").exists():
+        try:
+            if not known or self.disk.is_file(self.root / "FORMAT"):
+                return None
+        except OSError:  # what keeps it from being asked is said already
             return None
         return f"the store at {self.root} was there before and is gone: mount it or put it back"

@@ -1,5 +1,8 @@
 """Keep versions and the deployment log in a folder that is whole after a crash at any point.
 
+The folder may be an address in an object store: then nothing is in `tmp`, `current` is a small
+object, `lock` a lease, and a version is there once its manifest is (see `rehone.objects`).
+
 ```
 FORMAT                        what this folder is
 versions/<sha256>/            read-only; named by the SHA-256 of their manifest.json
@@ -22,12 +25,13 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 from rehone.codec import decode, encode
+from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import Corrupt, Locked, StoreError
+from rehone.objects import PROBE, disk_for
+from rehone.places import Place
 from rehone.records import Deployment, Manifest, ModelVersion, Replica, StagedShadow
 from rehone.store.drafts import sweep
 from rehone.store.log import DeploymentLog, Reserved, standing
@@ -35,7 +39,7 @@ from rehone.store.staged import StagedFile
 from rehone.store.versions import Versions, is_version_id
 from rehone.store.words import telling
 
-__all__ = ["STORE_FORMAT", "Reserved", "Store", "is_version_id", "standing"]
+__all__ = ["STORE_FORMAT", "Reserved", "Store", "has_store", "is_version_id", "standing"]
 
 log = logging.getLogger(__name__)
 
@@ -46,34 +50,58 @@ _FOLDERS = ("versions", "deployments", "replicas", "tmp")
 _REPLICA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 
 
+def has_store(config: Config) -> bool:
+    """Say whether anything is where the store of a project should be.
+
+    Raises:
+        StoreError: it is in an object store that cannot be asked.
+    """
+    place = config.store_path
+    return disk_for(place, config.storage).has_bundle(place, "FORMAT")
+
+
 class Store:
     """A folder of versions and the log of which of them is live.
+
+    `disk` is how its place is reached; left out, it is a folder of this machine.
 
     Raises:
         StoreError: there is no store at `root`, or one of a later format.
     """
 
-    def __init__(self, root: Path, *, disk: Disk | None = None) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Place, *, disk: Disk | None = None) -> None:
+        self.root = root
         self.disk = disk or Disk()
         self._versions = Versions(self.root, self.disk)
         self._log = DeploymentLog(self.root, self.disk)
         self._staged = StagedFile(self.root, self.disk)
         self._holds = 0
+        self._handle: int | None = None
         self._refuse_foreign()
 
     @classmethod
-    def create(cls, root: Path, *, disk: Disk | None = None) -> Store:
+    def create(cls, root: Place, *, disk: Disk | None = None) -> Store:
         """Open the store at `root`, making it first if nothing is there.
 
         Raises:
             StoreError: the folder holds something else, or cannot be written.
         """
-        root, disk = Path(root), disk or Disk()
+        disk = disk or Disk()
         with telling(disk, root, "making a store"):
-            if not (root / "FORMAT").exists():
+            disk.prove(root)
+            if not disk.is_file(root / "FORMAT"):
                 _make(root, disk)
         return cls(root, disk=disk)
+
+    @classmethod
+    def of(cls, config: Config, *, make: bool = False) -> Store:
+        """Open the store of a project, making it first if `make` says so and nothing is there.
+
+        Raises:
+            StoreError: as `Store` and `create`.
+        """
+        place = config.store_path
+        return (cls.create if make else cls)(place, disk=disk_for(place, config.storage))
 
     def _refuse_foreign(self) -> None:
         with telling(self.disk, self.root, "opening the store"):
@@ -177,8 +205,9 @@ class Store:
         Raises:
             Conflict: the log does not end at `expect_generation` any more.
             NotFound: the version is not in this store.
-            StoreError: the disk is full, read-only or broken.
+            StoreError: the disk is full, read-only or broken, or the run lock was lost meanwhile.
         """
+        self._confirm()
         if deployment.version is not None:
             self.version(deployment.version)
         return self._log.append(deployment, expect_generation=expect_generation)
@@ -226,10 +255,9 @@ class Store:
         """
         path = self._heartbeat(name)
         with telling(self.disk, self.root, f"retiring {name}"):
-            for left in [path, *path.parent.glob(f".{path.name}.*.new")]:
-                self.disk.unlink(left)
+            self.disk.forget(path)
 
-    def _heartbeat(self, name: str) -> Path:
+    def _heartbeat(self, name: str) -> Place:
         if not _REPLICA.fullmatch(name):
             raise StoreError(f"{name!r} cannot name a replica: use letters, digits and . _ : -")
         return self.root / "replicas" / f"{name}.json"
@@ -280,13 +308,22 @@ class Store:
             StoreError: the lock file cannot be opened.
         """
         handle = None if self._holds else self._take(who)
+        if handle is not None:
+            self._handle = handle
         self._holds += 1
         try:
             yield
         finally:
             self._holds -= 1
             if handle is not None:
-                os.close(handle)
+                self._handle = None
+                self.disk.release(handle)
+
+    def _confirm(self) -> None:
+        """Refuse to go on where the run lock was held and is not any more."""
+        if self._handle is not None:
+            with telling(self.disk, self.root, "making sure of the run lock"):
+                self.disk.confirm(self._handle)
 
     def _take(self, who: str) -> int:
         path = self.root / "lock"
@@ -300,14 +337,14 @@ class Store:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
                 self.disk.fill(handle, encode(_Holder(who, os.getpid(), socket.gethostname())))
         except BaseException:  # Ctrl-C here must not leave the lock taken
-            os.close(handle)
+            self.disk.release(handle)
             raise
         return handle
 
-    def _holder(self, path: Path) -> str:
+    def _holder(self, path: Place) -> str:
         try:
-            holder = decode(self.disk.read(path), _Holder, source=str(path))
-            since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            said, since = self.disk.lock_holder(path)
+            holder = decode(said, _Holder, source=str(path))
         except (OSError, Corrupt):
             return f"somebody holds {path} and has not said who"
         return f"{holder.who} (pid {holder.pid} on {holder.host}) since {since:%Y-%m-%d %H:%M:%S} UTC"
@@ -332,6 +369,8 @@ class Store:
                 said.append(f"{swept} unfinished {'draft was' if swept == 1 else 'drafts were'} removed from tmp")
             if loose := self._versions.protect():
                 said.append(f"{loose} {'version was' if loose == 1 else 'versions were'} made read-only")
+            if begun := self._versions.sweep():
+                said.append(f"{begun} unfinished {'version was' if begun == 1 else 'versions were'} removed")
         return tuple(said)
 
     def collect(self, keep: int) -> tuple[str, ...]:
@@ -346,7 +385,11 @@ class Store:
         """
         with self.lock("clean-up"):
             needed = self._needed(keep)
-            return tuple(v for v in self._versions.ids() if v not in needed and self._versions.remove(v))
+            return tuple(v for v in self._versions.ids() if v not in needed and self._remove(v))
+
+    def _remove(self, version: str) -> bool:
+        self._confirm()
+        return self._versions.remove(version)
 
     def _needed(self, keep: int) -> set[str]:
         records = self.log()
@@ -362,9 +405,9 @@ class _Holder:
     host: str
 
 
-def _make(root: Path, disk: Disk) -> None:
+def _make(root: Place, disk: Disk) -> None:
     disk.make_folder(root)
-    others = [n for n in disk.names(root) if n not in _FOLDERS and not n.startswith(".FORMAT.")]
+    others = [n for n in disk.names(root) if n not in _FOLDERS and not n.startswith((".FORMAT.", PROBE))]
     if others or disk.names(root / "deployments") or disk.names(root / "versions"):
         raise StoreError(
             f"{root} holds other files ({', '.join(others[:3]) or 'versions or deployments without FORMAT'}) and is not "

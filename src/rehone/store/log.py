@@ -7,11 +7,11 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Conflict, Corrupt, StoreError
+from rehone.places import Place
 from rehone.records import Deployment, DeploymentAction, DeploymentState, short_id
 from rehone.store.drafts import draft_folder
 from rehone.store.versions import is_version_id
@@ -52,15 +52,15 @@ class Reserved:
 class DeploymentLog:
     """The folder `deployments` of a store, and the link `current` that is derived from it."""
 
-    root: Path
+    root: Place
     disk: Disk
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         return self.root / "deployments"
 
     @property
-    def current(self) -> Path:
+    def current(self) -> Place:
         return self.root / "current"
 
     def records(self) -> tuple[Deployment, ...]:
@@ -69,7 +69,10 @@ class DeploymentLog:
         Raises:
             Corrupt: a record is missing or damaged, or does not follow from the one before.
         """
-        found = tuple(self._record(generation) for generation in range(1, self._last() + 1))
+        paths = [self._path(generation) for generation in range(1, self._last() + 1)]
+        with telling(self.disk, self.root, "reading the deployment log"):
+            texts = self.disk.read_all(paths)
+        found = tuple(self._checked(generation, text) for generation, text in enumerate(texts, 1))
         live = None
         for record in found:
             if record.previous != live:
@@ -95,7 +98,7 @@ class DeploymentLog:
             numbers = {int(m[1]) for name in self.disk.names(self.folder) if (m := _NAME.fullmatch(name))}
             last = max(numbers, default=0)
             # A listing may miss a record that was linked while it was made: look again before crying.
-            gaps = [g for g in range(1, last + 1) if g not in numbers and not self._path(g).exists()]
+            gaps = [g for g in range(1, last + 1) if g not in numbers and not self.disk.is_file(self._path(g))]
         if not last:
             self._refuse_loss()
         if gaps:
@@ -106,21 +109,24 @@ class DeploymentLog:
         return last
 
     def _refuse_loss(self) -> None:
-        if not self.folder.is_dir():
+        if not self.disk.is_folder(self.folder):
             raise Corrupt(f"{self.folder} is missing: put it back from a backup; it says which version is live")
-        if self.current.is_symlink():
+        if (led := self.disk.pointed(self.current)) is not None:
             raise Corrupt(
-                f"{self.folder} is empty although {self.current} points to {self.current.readlink()}: the records were "
+                f"{self.folder} is empty although {self.current} points to {led}: the records were "
                 "removed, put them back from a backup"
             )
 
-    def _path(self, generation: int) -> Path:
+    def _path(self, generation: int) -> Place:
         return self.folder / f"{generation:010d}.json"
 
     def _record(self, generation: int) -> Deployment:
-        path = self._path(generation)
         with telling(self.disk, self.root, f"reading deployment {generation}"):
-            record = decode(self.disk.read(path), Deployment, source=str(path))
+            return self._checked(generation, self.disk.read(self._path(generation)))
+
+    def _checked(self, generation: int, text: bytes) -> Deployment:
+        path = self._path(generation)
+        record = decode(text, Deployment, source=str(path))
         if record.format > RECORD_FORMAT:
             raise StoreError(
                 f"{path} is of format {record.format}, this Rehone reads up to {RECORD_FORMAT}: upgrade Rehone"
@@ -162,7 +168,7 @@ class DeploymentLog:
                 self.disk.protect(draft)
             yield Reserved(lambda: self._commit(draft, record))
 
-    def _commit(self, draft: Path, record: Deployment) -> Deployment:
+    def _commit(self, draft: Place, record: Deployment) -> Deployment:
         with telling(self.disk, self.root, f"writing deployment {record.generation}"):
             try:
                 self.disk.link(draft, self._path(record.generation))
@@ -210,9 +216,7 @@ class DeploymentLog:
         return changed
 
     def _points_to(self, version: str | None) -> bool:
-        if version is None:
-            return not self.current.is_symlink()
-        return self.current.is_symlink() and str(self.current.readlink()) == f"versions/{version}"
+        return self.disk.pointed(self.current) == (None if version is None else f"versions/{version}")
 
     def _set(self, version: str | None) -> None:
         if version is None:

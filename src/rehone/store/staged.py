@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Corrupt
+from rehone.places import Place
 from rehone.records import StagedShadow, short_id
 from rehone.store.words import telling
 
@@ -16,11 +16,11 @@ from rehone.store.words import telling
 class StagedFile:
     """The file `shadow.json` of a store: there while a challenger is staged."""
 
-    root: Path
+    root: Place
     disk: Disk
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return self.root / "shadow.json"
 
     def write(self, staged: StagedShadow) -> None:
@@ -60,7 +60,6 @@ class StagedFile:
             if staged is None or run_id not in (None, staged.run_id):
                 return False
         with telling(self.disk, self.root, "removing what is staged"):
-            for left in (self.path, *self.root.glob(f".{self.path.name}.*.new")):
-                self.disk.unlink(left)
+            self.disk.forget(self.path)
             self.disk.sync_folder(self.root)
         return True

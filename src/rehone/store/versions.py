@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rehone.codec import decode, encode
 from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.places import Place
 from rehone.records import FileDigest, Manifest, ModelVersion, short_id
 from rehone.store.drafts import draft_folder
 from rehone.store.words import telling
@@ -42,11 +42,11 @@ def is_version_id(text: str) -> bool:
 class Versions:
     """The folder `versions` of a store."""
 
-    root: Path
+    root: Place
     disk: Disk
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         return self.root / "versions"
 
     def publish(
@@ -71,7 +71,7 @@ class Versions:
         signed = dict([sign(version.id)] if sign else [])
         beside = {_signature_name(key): text for key, text in signed.items()}
         with telling(self.disk, self.root, f"publishing version {version.short}", needed=_size(files) + len(body)):
-            if not (self.folder / version.id).exists():
+            if not self._is_there(version.id):
                 self._write(version.id, {**files, **beside, MANIFEST: body})
             self.disk.sync_folder(self.folder)
         self.read(version.id)
@@ -99,7 +99,7 @@ class Versions:
         with self._held(version), telling(self.disk, self.root, f"reading signatures of version {short_id(version)}"):
             names = [match for match in map(_SIGNATURE.fullmatch, self.disk.names(folder)) if match]
             found = {match[1]: self.disk.read(folder / match[0]) for match in names}
-        if not found and not folder.exists():
+        if not found and not self._is_there(version):
             raise NotFound(f"there is no version {short_id(version)} in {self.folder}: see `rehone history`")
         return found
 
@@ -111,7 +111,7 @@ class Versions:
                 if name not in present or self.disk.read(folder / name) != text:
                     self._lay(folder, name, text)
 
-    def _lay(self, folder: Path, name: str, text: bytes) -> None:
+    def _lay(self, folder: Place, name: str, text: bytes) -> None:
         """Put one file into a published version by a rename; what dies half-way is put right by `repair`."""
         with draft_folder(self.disk, self.root / "tmp") as room:
             self.disk.write(room / name, text)
@@ -142,6 +142,10 @@ class Versions:
             self.disk.sync_folder(self.folder)
             self.disk.protect(self.folder / version)
 
+    def _is_there(self, version: str) -> bool:
+        with telling(self.disk, self.root, f"looking for version {short_id(version)}"):
+            return self.disk.has_bundle(self.folder / version, MANIFEST)
+
     def version(self, wanted: str) -> ModelVersion:
         """Return a version by its id or by any beginning of it that no other version shares.
 
@@ -169,14 +173,14 @@ class Versions:
 
     def _refuse_loss(self) -> None:
         """Tell a store that is away from a version that is: what cannot be looked for is not missing."""
-        if not self.folder.is_dir():
+        if not self.disk.is_folder(self.folder):
             lost = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
             raise StoreError(f"{self.folder} is missing: mount the store or put it back from a backup") from lost
 
     def ids(self) -> list[str]:
         """Return the id of every version that is there, damaged or not."""
         with telling(self.disk, self.root, "listing versions"):
-            return [name for name in self.disk.names(self.folder) if is_version_id(name)]
+            return [name for name in self.disk.bundles(self.folder, MANIFEST) if is_version_id(name)]
 
     def all(self) -> tuple[ModelVersion, ...]:
         """Return every version whose manifest is intact, oldest first."""
@@ -205,7 +209,7 @@ class Versions:
                     files[name] = self._verified(version, name, digest)
                 except Corrupt as error:
                     wrong.append(str(error))
-        if wrong and not (self.folder / version).exists():
+        if wrong and not self._is_there(version):
             raise NotFound(
                 f"version {short_id(version)} was removed by clean-up while it was read: look again at what is live"
             )
@@ -253,7 +257,7 @@ class Versions:
             try:
                 return self.disk.read(folder / name)
             except FileNotFoundError:
-                if not folder.exists():
+                if not self._is_there(version):
                     self._refuse_loss()
                     raise NotFound(
                         f"there is no version {short_id(version)} in {self.folder} (never published here, or removed by "
@@ -271,7 +275,7 @@ class Versions:
             yield
         finally:
             if handle is not None:
-                os.close(handle)
+                self.disk.release(handle)
 
     def remove(self, version: str) -> bool:
         """Take a version away at once, unless somebody is reading it.
@@ -289,16 +293,18 @@ class Versions:
                 return False
             try:
                 with draft_folder(self.disk, self.root / "tmp") as room:
-                    self.disk.unprotect(target)
-                    self.disk.rename(target, room / version)
-                    self.disk.sync_folder(self.folder)
+                    self.disk.remove_bundle(target, MANIFEST, room)
             finally:
-                os.close(handle)
+                self.disk.release(handle)
         return True
+
+    def sweep(self) -> int:
+        """Remove what a killed publisher left in an object store without a manifest, and return how many."""
+        return self.disk.sweep_bundles(self.folder, MANIFEST)
 
     def protect(self) -> int:
         """Make versions read-only that a killed publisher or a backup left writeable, and return how many."""
-        loose = [v for v in self.ids() if (self.folder / v).stat().st_mode & 0o222]
+        loose = [v for v in self.ids() if not self.disk.is_protected(self.folder / v)]
         for version in loose:
             for name in self.disk.names(self.folder / version):
                 self.disk.protect(self.folder / version / name)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 
 from rehone.disk import Disk
-from rehone.errors import StoreError
+from rehone.errors import StoreError, Unreachable
+from rehone.places import Place
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
-def telling(disk: Disk, root: Path, doing: str, *, needed: int = 0) -> Iterator[None]:
+def telling(disk: Disk, root: Place, doing: str, *, needed: int = 0) -> Iterator[None]:
     """Turn a failure of the file system inside the block into a `StoreError`.
 
     `doing` begins the sentence ("publishing version abc"), `needed` is in bytes.
@@ -25,11 +25,13 @@ def telling(disk: Disk, root: Path, doing: str, *, needed: int = 0) -> Iterator[
     """
     try:
         yield
+    except Unreachable as error:
+        raise Unreachable(f"{doing}: {error}; what is live was not touched") from error
     except OSError as error:
         raise StoreError(_sentence(disk, root, f"{doing}", error, needed)) from error
 
 
-def _sentence(disk: Disk, root: Path, doing: str, error: OSError, needed: int) -> str:
+def _sentence(disk: Disk, root: Place, doing: str, error: OSError, needed: int) -> str:
     said = error.strerror or str(error)
     if error.errno in _FULL:
         free = _free(disk, root)
@@ -52,7 +54,7 @@ def _sentence(disk: Disk, root: Path, doing: str, error: OSError, needed: int) -
     )
 
 
-def _free(disk: Disk, root: Path) -> int | None:
+def _free(disk: Disk, root: Place) -> int | None:
     try:
         return disk.free(root)
     except OSError:
