@@ -20,7 +20,7 @@ import secrets
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -221,7 +221,7 @@ def status(project: Where = ".") -> ProjectStatus:
         )
     store = Store.of(config)
     head = store.head()
-    problems = tuple(_open_run(last, store))
+    problems = tuple(_open_run(run, store) for run in runlog.unfinished())
     version = None
     try:
         version = store.version(head.version) if head and head.version else None
@@ -239,20 +239,23 @@ def status(project: Where = ".") -> ProjectStatus:
     )
 
 
-def _open_run(last: RunRecord | None, store: Store) -> Iterator[Check]:
+def _open_run(run: RunRecord, store: Store) -> Check:
     """Say of a run that has not ended whether it is under way (ok), was killed (warn), or nobody here can tell."""
-    if last is None or last.status is not None:
-        return
-    where = f"process {last.pid} on {last.host}"
-    if last.host != socket.gethostname():
-        said = f"run {last.run_id} ({where}) has not ended: it is under way there, or was killed"
-        yield Check(name="run", subject=last.run_id, status=CheckStatus.UNKNOWN, detail=said)
-    elif not _lives(last.pid):
-        said = f"run {last.run_id} was killed: there is no {where} any more"
-        yield Check(name="run", subject=last.run_id, status=CheckStatus.WARN, detail=said)
+    where = f"process {run.pid} on {run.host}"
+    if run.staged_until is not None:
+        after = f"after {run.stages[-1].name}" if run.stages else ""
+        said = f"run {run.run_id} is made stage by stage and rests {after} until {run.staged_until:%Y-%m-%d %H:%M} UTC"
+        return Check(name="staged_run", subject=run.run_id, status=CheckStatus.OK, detail=said)
+    if run.host != socket.gethostname():
+        status, said = (
+            CheckStatus.UNKNOWN,
+            f"run {run.run_id} ({where}) has not ended: it is under way there, or was killed",
+        )
+    elif not _lives(run.pid):
+        status, said = CheckStatus.WARN, f"run {run.run_id} was killed: there is no {where} any more"
     else:
-        said = f"run {last.run_id} is under way ({where}){_staged(store)}"
-        yield Check(name="run", subject=last.run_id, status=CheckStatus.OK, detail=said)
+        status, said = CheckStatus.OK, f"run {run.run_id} is under way ({where}){_staged(store)}"
+    return Check(name="run", subject=run.run_id, status=status, detail=said)
 
 
 def _lives(pid: int) -> bool:

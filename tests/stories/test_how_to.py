@@ -1,4 +1,4 @@
-"""The page that goes from nothing to a closed loop, pasted as it stands."""
+"""Pages that can be followed in a shell, pasted as they stand."""
 
 from __future__ import annotations
 
@@ -14,21 +14,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def pasted(page: Path, folder: Path, port: int) -> str:
-    """Return every shell block of a page, in a folder and at a port of its own."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 5
-    return "".join(blocks).replace("../busy-hours", str(folder)).replace("8000", str(port))
+def blocks(page: str) -> list[str]:
+    """Return the shell blocks of a page."""
+    text = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.soak
-def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    script = pasted(ROOT / "docs" / "how-to" / "close-the-loop.md", tmp_path / "busy", port)
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in the clone as a reader would, with its commands on the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-m", "-e", "-c", f"trap 'kill %1 2>/dev/null || true' EXIT\n{script}"],
         cwd=ROOT,
         env={**os.environ, "PATH": path},
@@ -37,6 +32,33 @@ def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
         timeout=280,
         check=False,
     )
+
+
+def test_a_run_stage_by_stage_can_be_pasted(tmp_path: Path) -> None:
+    """Five commands that hand on nothing but the id end in a deployed version."""
+    done = shell("".join(blocks("stage-by-stage.md")).replace("../stages", str(tmp_path / "stages")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "deployed: version" in done.stdout
+    assert done.stdout.count("goes on with:") == 3
+
+
+def test_a_fleet_can_be_pasted(tmp_path: Path) -> None:
+    """One of three projects deploys, the exit code is that of the worst."""
+    (_, script) = blocks("fleet.md")
+    done = shell(script.replace("../fleet", str(tmp_path / "fleet")))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.search(r"3 projects in \d+ s: 1 ended well, 2 did not", done.stdout)
+    assert "did you mean 'label'?" in done.stdout.replace("\n", " ")
+
+
+@pytest.mark.soak
+def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = blocks("close-the-loop.md")
+    assert len(page) >= 5
+    done = shell("".join(page).replace("../busy-hours", str(tmp_path / "busy")).replace("8000", str(port)))
     said = done.stdout
     assert done.returncode == 0, said + done.stderr
     before, after = said.split("labels are in")

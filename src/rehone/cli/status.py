@@ -117,6 +117,10 @@ def next_step(found: ProjectStatus, project: str) -> str:
         return f"something is broken: `rehone doctor{where}`"
     if run := next((check for check in found.problems if check.name == "run"), None):
         return _next_of_run(run, where)
+    if run := next((check for check in found.problems if check.name == "staged_run"), None):
+        return (
+            f"`rehone run --resume {run.subject}{where}` goes on with the run that rests, if its orchestrator does not"
+        )
     if live is not None and live.state is DeploymentState.TRIAL:
         return f"a trial is under way, or its run was killed: `rehone doctor{where}` ends it in that case"
     if last is not None and last.status is RunStatus.FAILED:
