@@ -121,12 +121,13 @@ class Source:
         return frame.sort(TIME, maintain_order=True)
 
     def labelled(self, window: Window, columns: Sequence[str]) -> pl.DataFrame:
-        """Return the rows of a window whose label is due and there, sorted by event time.
+        """Return the rows of a window whose label is due and there, with that label, sorted by event time.
 
         Raises:
             DataError: there is no such column, or a file cannot be read; it is named.
         """
-        return self.mature(self.read(window, columns)).drop_nulls(self._policy.label)
+        wanted = tuple(dict.fromkeys((*columns, self._policy.label)))
+        return self.mature(self.read(window, wanted)).drop_nulls(self._policy.label)
 
     def some(self, window: Window, columns: Sequence[str], most: int, *, there: Sequence[str] = ()) -> pl.DataFrame:
         """Return every k-th row of a window, at most `most` of them, in the order of the files.

@@ -52,6 +52,8 @@ def count_by_weekday(table: Table, rows: Any, reference: Profile) -> tuple[Count
     week = (narwhals().col(MICROS) - 4 * DAY) % (7 * DAY)  # 1970-01-05 was a Monday
     marked = rows.with_columns(((week + 7 * DAY) % (7 * DAY)).alias(WEEKDAY))
     marked = marked.with_columns((narwhals().col(WEEKDAY) - narwhals().col(WEEKDAY) % DAY).alias(WEEKDAY))
+    if not table.dialect.counts_in_groups:
+        return tuple(count(table, marked.filter(narwhals().col(WEEKDAY) == n * DAY), reference) for n in range(7))
     asked = list(_questions(table, reference, None))
     days: list[dict[str, Any]] = [{} for _ in range(7)]
     for ready, named in [(marked, _row_facts()), *((_ready(marked, p), _named(p)) for p in in_parts(asked))]:

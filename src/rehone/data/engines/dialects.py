@@ -23,7 +23,8 @@ class Dialect:
     `moments` adds columns of microseconds since 1970, as UTC where a moment has a zone and as its
     own wall clock where it has none; dates are midnights. `hashes` adds for each new name two
     whole numbers below 2**32, `name` and `name2`, of the MD5 of a text. `codes_may_be_floats`
-    where whole numbers with gaps become floats; `spells_numbers` where a query is sent as text.
+    where whole numbers with gaps become floats; `spells_numbers` where a query is sent as text;
+    `counts_in_groups` where groups can be asked for any aggregate.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Dialect:
     hashes: Callable[[Any, Columns], Any]
     codes_may_be_floats: bool = False
     spells_numbers: bool = False
+    counts_in_groups: bool = True
 
 
 def dialect_of(implementation: str) -> Dialect:
@@ -44,7 +46,7 @@ def dialect_of(implementation: str) -> Dialect:
         "pyspark[connect]": _spark("Spark Connect"),
         "duckdb": Dialect(title="DuckDB", moments=_duckdb_moments, hashes=_duckdb_hashes),
         "sqlframe": Dialect(title="SQLFrame", moments=_sqlframe_moments, hashes=_sqlframe_hashes, spells_numbers=True),
-        "dask": Dialect(title="Dask", moments=_dask_moments, hashes=_dask_hashes, codes_may_be_floats=True),
+        "dask": _dask(),
         "polars": Dialect(title="Polars", moments=_polars_moments, hashes=_polars_hashes),
     }
     if implementation not in known:
@@ -58,10 +60,20 @@ def dialect_of(implementation: str) -> Dialect:
 
 _DAY = 86_400_000_000
 _WALL = (
-    f"datediff(cast({{c}} as date), date'1970-01-01') * {_DAY} + hour({{c}}) * 3600000000"
-    " + minute({c}) * 60000000 + cast(date_part('SECOND', {c}) * 1000000 as bigint)"
+    f"datediff(cast({{c}} as date), date'1970-01-01') * {_DAY} + hour({{c}}) * 3600000000L"
+    " + minute({c}) * 60000000L + cast(date_part('SECOND', {c}) * 1000000 as bigint)"
 )
 """A Spark moment without a zone, read without the zone of the session."""
+
+
+def _dask() -> Dialect:
+    return Dialect(
+        title="Dask",
+        moments=_dask_moments,
+        hashes=_dask_hashes,
+        codes_may_be_floats=True,
+        counts_in_groups=False,
+    )
 
 
 def _spark(title: str) -> Dialect:
@@ -167,7 +179,7 @@ def _pandas_hashes(part: Any, columns: Columns) -> Any:
     import pandas as pd
 
     for new, old in columns.items():
-        found = [_digest(text) for text in part[old].astype(str)]
+        found = [_digest(str(text)) for text in part[old]]
         for place, name in enumerate((new, new + "2")):
             values = [pair[place] for pair in found]
             part = part.assign(**{name: pd.Series(values, index=part.index, dtype="int64")})

@@ -56,8 +56,9 @@ def with_label(table: Table, rows: Any) -> Any:
 def by_day(table: Table, rows: Any, mature: Any) -> Days:
     """Count rows and matured rows of each local day, by quarters of an hour, of which each lies in one."""
     nw = narwhals()
-    marked = rows.with_columns(_floored(nw.col(MICROS), QUARTER).alias("__quarter__"))
-    grouped = marked.group_by("__quarter__").agg(nw.len().alias("n"), count_if(mature).alias("m"))
+    due = nw.when(mature).then(1).otherwise(0)
+    marked = rows.with_columns(_floored(nw.col(MICROS), QUARTER).alias("__quarter__"), due.alias("__due_now__"))
+    grouped = marked.group_by("__quarter__").agg(nw.len().alias("n"), nw.col("__due_now__").sum().alias("m"))
     zone, found, matured = ZoneInfo(table.policy.timezone), dict[date, int](), dict[date, int]()
     for row in table.fetch(grouped):
         day = moment_of(row["__quarter__"]).astimezone(zone).date()

@@ -8,7 +8,7 @@ one, and differences below 1e-18 are not seen. It tells rows apart, it does not 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -26,9 +26,11 @@ _HUGE = 2.0**60
 
 def hashed(table: Table, rows: Any, names: Sequence[str]) -> Any:
     """Add the two numbers of each row, made of its time and of these columns."""
-    nw = narwhals()
-    parts = [nw.lit(SALT), _moment(MICROS), *(_text(table, name) for name in names)]
-    keyed = rows.with_columns(nw.concat_str(parts, separator="|").alias(KEY))
+    nw, numbers = narwhals(), [name for name in names if _is_number(table, name)]
+    ready = _in_parts(rows, {f"__n{i}__": table.number(name) for i, name in enumerate(numbers)})
+    places = {name: f"__n{i}__" for i, name in enumerate(numbers)}
+    parts = [_exact(places[name]) if name in places else _text(table, name) for name in names]
+    keyed = ready.with_columns(nw.concat_str(nw.lit(SALT), _moment(MICROS), *parts, separator="|").alias(KEY))
     native = table.dialect.hashes(keyed.to_native(), {HASH: KEY})
     return nw.from_native(native).lazy()
 
@@ -43,33 +45,43 @@ def digest(table: Table, window: Window, names: Sequence[str]) -> tuple[str, int
     return hashlib.sha256(said.encode()).hexdigest(), n
 
 
+def _is_number(table: Table, name: str) -> bool:
+    """Say whether a column must be taken apart to be written as exact text."""
+    return table.types[name].is_numeric() and not table.types[name].is_integer()
+
+
 def _text(table: Table, name: str) -> Any:
     nw, dtype = narwhals(), table.types[name]
     column = nw.col(name)
     if name == table.policy.label_due_column:
         return _moment(DUE)
     if isinstance(dtype, pl.Boolean):
-        return _there(column, nw.when(column).then(nw.lit("1")).otherwise(nw.lit("0")))
+        return _there(column, nw.when(column == nw.lit(value=True)).then(nw.lit("1")).otherwise(nw.lit("0")))
     if family(dtype) == "text":
         return _there(column, nw.concat_str(nw.lit("s"), column.cast(nw.String)))
-    if not dtype.is_numeric():
-        return nw.lit("?")
-    if dtype.is_integer() and not table.dialect.codes_may_be_floats:
-        return _there(column, column.cast(nw.String))
-    return _number(table.number(name))
+    return _there(column, table.digits(name)) if dtype.is_integer() else nw.lit("?")
 
 
-def _number(number: Any) -> Any:
-    """Write a number as its whole part and, if there is one, the rest in 2**60ths; both are exact."""
+def _in_parts(rows: Any, numbers: Mapping[str, Any]) -> Any:
+    """Take numbers apart, step by step: the whole part and, in 2**60ths, the rest; both are exact."""
+    nw, names = narwhals(), list(numbers)
+    if not names:
+        return rows
+    rows = rows.with_columns(*(number.alias(name) for name, number in numbers.items()))
+    sizes = (nw.when(nw.col(n).abs() < _HUGE).then(nw.col(n).abs()).otherwise(nw.lit(0.0)) for n in names)
+    rows = rows.with_columns(*(size.alias(f"{n}s") for n, size in zip(names, sizes, strict=True)))
+    rows = rows.with_columns(*(nw.col(f"{n}s").floor().alias(f"{n}w") for n in names))
+    rests = (((nw.col(f"{n}s") - nw.col(f"{n}w")) * _HUGE).floor().cast(nw.Int64) for n in names)
+    return rows.with_columns(*(rest.alias(f"{n}r") for n, rest in zip(names, rests, strict=True)))
+
+
+def _exact(name: str) -> Any:
     nw = narwhals()
-    size = number.abs()
-    small = nw.when(size < _HUGE).then(size).otherwise(nw.lit(0.0))
-    whole = small.floor()
-    rest = ((small - whole) * _HUGE).floor().cast(nw.Int64)
+    number, rest = nw.col(name), nw.col(f"{name}r")
+    whole = nw.col(f"{name}w").cast(nw.Int64).cast(nw.String)
+    exact = nw.when(rest == 0).then(whole).otherwise(nw.concat_str(whole, nw.lit(":"), rest.cast(nw.String)))
+    said = nw.when(number.abs() < _HUGE).then(exact).otherwise(nw.lit("huge"))
     sign = nw.when(number < 0.0).then(nw.lit("-")).otherwise(nw.lit(""))
-    text = whole.cast(nw.Int64).cast(nw.String)
-    exact = nw.when(rest == 0).then(text).otherwise(nw.concat_str(text, nw.lit(":"), rest.cast(nw.String)))
-    said = nw.when(size < _HUGE).then(exact).otherwise(nw.lit("huge"))
     return _there(number, nw.concat_str(sign, said))
 
 

@@ -109,12 +109,13 @@ class EngineSource:
         return self._home(self._within(window), self._wanted(columns))
 
     def labelled(self, window: Window, columns: Sequence[str]) -> pl.DataFrame:
-        """Return the rows of a window whose label is due and there.
+        """Return the rows of a window whose label is due and there, with that label.
 
         Raises:
             DataError: there is no such column, the engine fails, or the rows are too many to bring here.
         """
-        return self._home(self._matured(window).filter(~narwhals().col(LABEL).is_null()), self._wanted(columns))
+        rows = self._matured(window).filter(~narwhals().col(LABEL).is_null())
+        return self._home(rows, self._wanted((*columns, self._policy.label)))
 
     def some(self, window: Window, columns: Sequence[str], most: int, *, there: Sequence[str] = ()) -> pl.DataFrame:
         """Return all rows of a window, or about `most` of them: those whose hash is below a share of all hashes.

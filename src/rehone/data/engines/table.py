@@ -75,24 +75,32 @@ class Table:
         """Read a column as float64; null and NaN are null, and so is everything that is no number."""
         nw, dtype = narwhals(), self.types[name]
         if isinstance(dtype, pl.Boolean):
-            return nw.when(nw.col(name)).then(nw.lit(1.0)).otherwise(nw.when(~nw.col(name)).then(nw.lit(0.0)))
+            return _of_boolean(name, nw.lit(1.0), nw.lit(0.0))
         if not dtype.is_numeric():
             return nw.lit(None, dtype=nw.Float64)
-        column = nw.col(name).cast(nw.Float64)
+        # DuckDB takes the least and greatest value that Parquet names for all there are, and so no value
+        # for NaN, whatever it is: behind a condition it looks
+        column = nw.when(~nw.col(name).is_null()).then(nw.col(name).cast(nw.Float64))
         return column if dtype.is_integer() else nw.when(~column.is_nan()).then(column)
 
     def text(self, name: str) -> Any:
         """Read a column as categories: 3 and 3.0 are one, NaN and infinity are null."""
         nw, dtype = narwhals(), self.types[name]
         if isinstance(dtype, pl.Boolean):
-            return nw.when(nw.col(name)).then(nw.lit("true")).otherwise(nw.when(~nw.col(name)).then(nw.lit("false")))
+            return _of_boolean(name, nw.lit("true"), nw.lit("false"))
         if family(dtype) == "text":
             return nw.col(name) if isinstance(dtype, pl.String) else nw.col(name).cast(nw.String)
-        if dtype.is_integer() and not self.dialect.codes_may_be_floats:
-            return nw.col(name).cast(nw.String)
+        if dtype.is_integer():
+            return self.digits(name)
         if not dtype.is_numeric():
             return nw.lit(None, dtype=nw.String)
         return self._code(self.number(name))
+
+    def digits(self, name: str) -> Any:
+        """Write whole numbers as text; where a column with gaps became one of floats, without their point."""
+        nw = narwhals()
+        text = nw.col(name).cast(nw.String)
+        return text.str.replace_all(r"\.0$", "") if self.dialect.codes_may_be_floats else text
 
     def literal(self, number: float) -> Any:
         """Write a number so that the engine reads the very same one."""
@@ -135,6 +143,15 @@ class Table:
             f"{self.dialect.title} could not answer ({first_line(error)}): look at the query of data.source, at its "
             "columns and at the cluster, then run again"
         )
+
+
+def _of_boolean(name: str, true: Any, false: Any) -> Any:
+    """Compare rather than negate: booleans with gaps may be objects."""
+    nw = narwhals()
+    column = nw.col(name)
+    return (
+        nw.when(column == nw.lit(value=True)).then(true).otherwise(nw.when(column == nw.lit(value=False)).then(false))
+    )
 
 
 def count_if(condition: Any) -> Any:
