@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 
 from rehone import artifact
 from rehone.artifact import Golden, Predictor
-from rehone.config import BUILT_IN, Candidate
+from rehone.config import Candidate
 from rehone.errors import ArtifactError, ContractError, Corrupt
 from rehone.records import CheckStatus, Contract, Feature, FeatureKind, FileDigest, Manifest, Profile, Window
 from rehone.train import pipeline_of
@@ -251,7 +251,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("estimator", BUILT_IN)
+@pytest.mark.parametrize("estimator", SMALL)
 def test_a_built_in_model_gives_the_very_same_numbers_after_storing_and_loading(
     estimator: str, bikes: pl.DataFrame
 ) -> None:

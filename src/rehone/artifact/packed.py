@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
@@ -28,6 +29,7 @@ MODEL_FILE = "model.skops"
 PROFILE_FILE = "profile.json"
 GOLDEN_FILE = "golden.json"
 FINGERPRINTS_FILE = "fingerprints.npy"
+_INSTALL = {"xgboost": "pip install 'rehone[xgboost]'"}
 _LIBRARIES = ("scikit-learn", "numpy", "lightgbm", "skops", "polars")
 
 
@@ -134,17 +136,31 @@ def read_fingerprints(files: Mapping[str, bytes]) -> NDArray[np.uint64] | None:
     return found
 
 
-def requirements() -> dict[str, str]:
-    """Return the versions of what a model is made with, for its manifest."""
+def requirements(predictor: Predictor | None = None) -> dict[str, str]:
+    """Return the versions of what a model is made with, for its manifest.
+
+    A library that only some models need is named where the predictor's model is one of them.
+    """
+    found = installed()
+    model = None if predictor is None else predictor.pipeline.named_steps["model"]
+    if not type(model).__module__.startswith("xgboost."):
+        found.pop("xgboost", None)
+    return found
+
+
+def installed() -> dict[str, str]:
+    """Return the versions here of all libraries that a model may be made with."""
     found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    for distribution in ("xgboost-cpu", "xgboost"):  # the same library, without and with code for graphics cards
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found["xgboost"] = importlib.metadata.version(distribution)
     return {"python": platform.python_version(), "rehone": __version__, **found}
 
 
 def check_requires(manifest: Manifest) -> tuple[Check, ...]:
     """Compare the libraries here with those of the manifest: one check each, at worst a warning."""
-    return tuple(
-        _version_check(name, want, requirements().get(name)) for name, want in sorted(manifest.requires.items())
-    )
+    here = installed()
+    return tuple(_version_check(name, want, here.get(name)) for name, want in sorted(manifest.requires.items()))
 
 
 def _version_check(name: str, want: str, have: str | None) -> Check:
@@ -257,6 +273,12 @@ def _from_skops(name: str, data: bytes, trusted: Sequence[str]) -> Any:
             with warnings.catch_warnings():  # versions are compared by check_requires
                 warnings.simplefilter("ignore", InconsistentVersionWarning)
                 part = skops.io.loads(data, trusted=[*ALLOWED_TYPES, *trusted])
+    except ModuleNotFoundError as error:
+        missing = (error.name or "a module").partition(".")[0]
+        raise ArtifactError(
+            f"{name} needs {missing}, which is not installed here: {_INSTALL.get(missing, f'install {missing}')}, in the "
+            "version that the manifest's `requires` names"
+        ) from error
     except Exception as error:  # a file of another library version can fail in any way; it is told as ours
         raise ArtifactError(
             f"{name} cannot be loaded ({type(error).__name__}: {error}): install the library versions that the "

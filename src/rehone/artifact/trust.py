@@ -2,12 +2,13 @@
 
 skops writes down the type of every part of a model. It trusts the public classes of
 scikit-learn and NumPy; `ALLOWED_TYPES` adds, one by one, what fitted trees, boosters and
-preprocessors are made of. Two of these hold arrays of node numbers that compiled code follows
-without looking, so `check_trees` looks first.
+preprocessors are made of. Three of these hold arrays of node numbers that compiled code follows
+without looking, so `check_trees` looks first. XGBoost's own part is its own format, no pickle.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ ALLOWED_TYPES = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
 )
 
 
@@ -57,6 +60,8 @@ def check_trees(model: Any, source: str) -> None:
                 raise Corrupt(f"{source} holds a tree whose nodes point outside it: the file was made to do harm")
         if np.any(inner & ((feature < 0) | (feature >= width))):
             raise Corrupt(f"{source} holds a tree that reads features that do not exist: the file was made to do harm")
+    for booster in _boosters(model):
+        _check_booster(json.loads(booster.save_raw("json"))["learner"], source)
 
 
 _Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]
@@ -77,12 +82,47 @@ def _trees(model: Any) -> Iterator[_Arrays]:
             yield tree.children_left, tree.children_right, tree.feature, int(part.n_features_in_)
 
 
+def _boosters(model: Any) -> Iterator[Any]:
+    """Find XGBoost models in an estimator and in the fitted estimators that it holds."""
+    return (part for part in _parts(model, "xgboost.") if hasattr(part, "save_raw"))
+
+
+def _check_booster(learner: dict[str, Any], source: str) -> None:
+    """Refuse a booster whose trees cannot be walked; XGBoost itself compares only the lengths of its arrays."""
+    boosting = learner["gradient_booster"]
+    model = boosting.get("model") if "trees" in boosting.get("model", {}) else boosting.get("gbtree", {}).get("model")
+    if model is None:
+        return  # linear: no nodes
+    width = int(learner["learner_model_param"]["num_feature"])
+    groups = max(1, int(learner["learner_model_param"]["num_class"]), int(learner["learner_model_param"]["num_target"]))
+    ends = [int(end) for end in model["iteration_indptr"]]
+    if ends != sorted(ends) or (ends and (ends[0] != 0 or ends[-1] > len(model["trees"]))):
+        raise Corrupt(f"{source} names trees that it does not hold: the file was made to do harm")
+    if any(not 0 <= int(group) < groups for group in model["tree_info"]):
+        raise Corrupt(f"{source} holds a tree for a class that does not exist: the file was made to do harm")
+    for tree in model["trees"]:
+        _check_nodes(tree, width, source)
+
+
+def _check_nodes(tree: dict[str, Any], width: int, source: str) -> None:
+    """Refuse a tree in which a node is reached twice, or lies outside; nodes may stand in any order."""
+    left, right, feature = (
+        np.asarray(tree[name], dtype=np.int64) for name in ("left_children", "right_children", "split_indices")
+    )
+    inner = left != -1
+    children = np.concatenate([left[inner], right[inner]])
+    if np.any((children < 1) | (children >= len(left))) or len(np.unique(children)) != len(children):
+        raise Corrupt(f"{source} holds a tree whose nodes point outside it: the file was made to do harm")
+    if np.any(inner & ((feature < 0) | (feature >= width))):
+        raise Corrupt(f"{source} holds a tree that reads features that do not exist: the file was made to do harm")
+
+
 def _width(boosted: Any) -> int:
     return int(getattr(boosted, "n_features_in_", 0))
 
 
-def _parts(model: Any) -> Iterator[Any]:
-    """Walk through an estimator and the fitted estimators that it holds."""
+def _parts(model: Any, of: str = "sklearn.") -> Iterator[Any]:
+    """Walk through an estimator and the fitted estimators that it holds; give those `of` a library."""
     todo, seen = [model], set()
     while todo:
         part = todo.pop()
@@ -95,6 +135,7 @@ def _parts(model: Any) -> Iterator[Any]:
             todo += part
         elif isinstance(part, dict):
             todo += part.values()
-        elif type(part).__module__.startswith("sklearn."):
-            yield part
+        elif type(part).__module__.startswith(("sklearn.", "xgboost.")):
+            if type(part).__module__.startswith(of):
+                yield part
             todo += vars(part).values() if hasattr(part, "__dict__") else []

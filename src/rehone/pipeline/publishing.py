@@ -67,6 +67,6 @@ def _manifest(scene: Scene) -> Manifest:
         train_rows=search.train_rows,
         train_positives=search.train_positives,
         data_sha256=described.sha256 if described else "",
-        requires=artifact.requirements(),
+        requires=artifact.requirements(search.predictor),
         files={},
     )

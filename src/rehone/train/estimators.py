@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Collection
 from typing import Any
@@ -13,12 +14,26 @@ from rehone.records import Contract, FeatureKind
 ONE_HOT_LEVELS = 12
 """A category with more values than this is replaced by the mean label of its value."""
 
+XGBOOST = ("xgboost", "xgboost_external", "xgboost_dask", "xgboost_spark")
+"""One model, fitted in memory, from disk, on a Dask cluster or on Spark."""
+
 _CLASSES = {
     "hist_gradient_boosting": "sklearn.ensemble.HistGradientBoostingClassifier",
     "lightgbm": "lightgbm.LGBMClassifier",
     "gradient_boosting": "sklearn.ensemble.GradientBoostingClassifier",
     "random_forest": "sklearn.ensemble.RandomForestClassifier",
     "logistic_regression": "sklearn.linear_model.LogisticRegression",
+    **dict.fromkeys(XGBOOST, "xgboost.XGBClassifier"),
+}
+_XGBOOST_DEFAULTS: dict[str, Any] = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "tree_method": "hist",
+    "grow_policy": "lossguide",
+    "max_depth": 0,
+    "max_leaves": 31,
+    "min_child_weight": 5,
+    "colsample_bytree": 0.7,
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {
     # small trees, no early stopping: its own inner split would cost rows and a fixed fit length
@@ -43,8 +58,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "gradient_boosting": {"n_estimators": 200},
     "random_forest": {"n_estimators": 200},
     "logistic_regression": {"max_iter": 2000},
+    **dict.fromkeys(XGBOOST, _XGBOOST_DEFAULTS),
 }
-_READ_NULLS = ("hist_gradient_boosting", "lightgbm")
+_READ_NULLS = ("hist_gradient_boosting", "lightgbm", *XGBOOST)
 _UNSCALED = ("gradient_boosting", "random_forest")
 
 
@@ -52,15 +68,22 @@ def estimator_class(candidate: Candidate) -> type[Any]:
     """Return the class of a candidate, built in or by its import path.
 
     Raises:
+        TrainingError: it is built in, and the library that it comes from is not installed.
         ConfigError: it cannot be imported.
     """
+    if candidate.estimator in XGBOOST and importlib.util.find_spec("xgboost") is None:
+        raise TrainingError(
+            f"{candidate.estimator} needs XGBoost, which is not installed: pip install 'rehone[xgboost]'"
+        )
     return import_class(_CLASSES.get(candidate.estimator, candidate.estimator))
 
 
 def full_params(candidate: Candidate, seed: int) -> dict[str, Any]:
     """Return all that the class is called with: our defaults, the candidate's own, seed and one thread."""
     kind = estimator_class(candidate)
-    accepted = inspect.signature(kind).parameters
+    accepted = {*inspect.signature(kind).parameters}
+    if kind.__module__.startswith("xgboost."):  # it takes these, and does not list them
+        accepted |= {"random_state", "n_jobs"}
     params: dict[str, Any] = {"random_state": seed} if "random_state" in accepted else {}
     if "n_jobs" in accepted and not kind.__module__.startswith("sklearn."):  # there, the default is one
         params["n_jobs"] = 1
@@ -70,7 +93,7 @@ def full_params(candidate: Candidate, seed: int) -> dict[str, Any]:
 def pipeline_of(candidate: Candidate, contract: Contract, seed: int, *, empty: Collection[int] = ()) -> Any:
     """Return an unfitted pipeline of the steps `preprocess` and `model` on the contract's matrix.
 
-    The fast pair reads missing numbers as they are; other estimators get the median. Categories
+    The fast ones read missing numbers as they are; other estimators get the median. Categories
     of up to 12 values become one column each, others the mean label of their value, fitted with
     inner folds (Micci-Barreca 2001, as in scikit-learn's TargetEncoder). `empty` are the columns
     without any value among the rows to be fitted on; they are left out, since nothing can be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,12 @@ from rehone.artifact import encode
 from rehone.config import Train
 from rehone.errors import TrainingError
 from rehone.records import Contract
+from rehone.train.spilled import SLICE, Spilled
 
 Mask = NDArray[np.bool_]
+
+WEIGHT = "__weight__"
+"""Column of a frame that says how many rows each one stands for; never a feature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +28,8 @@ class Plan:
 
     `index` (k,) are the rows of the frame that some fit uses; `matrix` (k, features), `labels`,
     `times` and `fold_of` follow it. `fold_of` is -1 for a row that validates nobody. `members`
-    says for each window which of the k rows it learns from.
+    says for each window which of the k rows it learns from. `weights` is how many rows each stands
+    for, where the frame said so. `folder` takes files of the fits; None is the system's own place.
     """
 
     contract: Contract
@@ -31,13 +37,15 @@ class Plan:
     folds: int
     half_life_days: float
     index: NDArray[np.int64] = field(repr=False)
-    matrix: NDArray[np.float64] = field(repr=False)
+    matrix: NDArray[np.float64] | Spilled = field(repr=False)
     labels: NDArray[np.int8] = field(repr=False)
     times: NDArray[np.datetime64] = field(repr=False)
     fold_of: NDArray[np.int8] = field(repr=False)
     members: dict[str, Mask] = field(repr=False)
     sampled: dict[str, str]
     notes: tuple[str, ...]
+    weights: NDArray[np.float64] | None = field(default=None, repr=False)
+    folder: Path | None = None
 
     @property
     def windows(self) -> tuple[str, ...]:
@@ -57,23 +65,50 @@ class Plan:
         return np.flatnonzero(member if without is None else member & (self.fold_of != without))
 
     def weights_of(self, window: str, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """Return how much each row weighs: half for each half-life of age in a "decay" window."""
+        """Return how much each row weighs: what it stands for, and in "decay" half for each half-life of age."""
+        own = None if self.weights is None else self.weights[rows]
         if window != "decay":
-            return None
+            return own
         age = (self.times.max() - self.times[rows]) / np.timedelta64(1, "D")
         weights: NDArray[np.float64] = 0.5 ** (age / self.half_life_days)
-        return weights
+        return weights if own is None else weights * own
 
 
-def make_plan(frame: pl.DataFrame, trailing_start: datetime, contract: Contract, policy: Train, seed: int) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the matrix of a plan is laid out: in memory, or in a file in `folder`."""
+
+    on_disk: bool = False
+    folder: Path | None = None
+
+    def laid(self, frame: pl.DataFrame, contract: Contract) -> NDArray[np.float64] | Spilled:
+        """Return the encoded matrix of a frame."""
+        if not self.on_disk:
+            return encode(frame, contract)
+        parts = (encode(part, contract) for part in frame.iter_slices(SLICE))
+        return Spilled(parts, len(contract.features), self.folder)
+
+
+def make_plan(
+    frame: pl.DataFrame,
+    trailing_start: datetime,
+    contract: Contract,
+    policy: Train,
+    seed: int,
+    desk: Desk | None = None,
+) -> Plan:
     """Draw samples and folds, choose the windows that differ, and encode the rows once.
 
     A window of more than `max_train_rows` rows is a simple random sample of them; samples are
     nested (each row has one random rank), so that every candidate validates on the same rows.
 
     Raises:
-        TrainingError: a label is not 0 or 1, or there are fewer than two trailing rows of a class.
+        TrainingError: a label is not 0 or 1, a weight is no weight, or there are fewer than two
+            trailing rows of a class.
     """
+    if WEIGHT in contract.names:
+        raise TrainingError(f"{WEIGHT} says how many rows each row stands for: it cannot be a feature, exclude it")
+    desk = desk or Desk()
     labels, times = _labels(frame, contract.label), frame.get_column("__time__")
     trailing = (times >= trailing_start).to_numpy()
     drawn = _Draw(policy.max_train_rows, np.random.default_rng(seed).permutation(frame.height))
@@ -85,6 +120,7 @@ def make_plan(frame: pl.DataFrame, trailing_start: datetime, contract: Contract,
     folds, fold_of, few = _folds(labels, validating, policy.folds, seed)
     used = np.flatnonzero(np.logical_or.reduce([*windows.values(), validating]))
     whole = len(used) == frame.height
+    weights = weights_in(frame)
     sampled = {name: drawn.said(trailing if name == "trailing" else np.ones_like(trailing)) for name in windows}
     said = tuple(f'"{name}": {note}' for name, note in sampled.items() if note)
     return Plan(
@@ -93,14 +129,34 @@ def make_plan(frame: pl.DataFrame, trailing_start: datetime, contract: Contract,
         folds=folds,
         half_life_days=policy.half_life_days,
         index=used,
-        matrix=encode(frame if whole else frame[used], contract),
+        matrix=desk.laid(frame if whole else frame[used], contract),
         labels=labels[used],
         times=times.dt.replace_time_zone(None).cast(pl.Datetime("us")).to_numpy()[used],
         fold_of=fold_of[used],
         members={name: member[used] for name, member in windows.items()},
         sampled=sampled,
         notes=(*notes, *few, *said),
+        weights=None if weights is None else weights[used],
+        folder=desk.folder,
     )
+
+
+def weights_in(frame: pl.DataFrame) -> NDArray[np.float64] | None:
+    """Return how many rows each row stands for, (n,), or None where every row stands for itself.
+
+    Raises:
+        TrainingError: a weight is null, not finite or not above zero.
+    """
+    if WEIGHT not in frame.columns:
+        return None
+    column = frame.get_column(WEIGHT).cast(pl.Float64)
+    wrong = frame.height - int((column.is_finite() & (column > 0)).sum())
+    if wrong:
+        raise TrainingError(
+            f"{wrong:,} of {frame.height:,} rows have a {WEIGHT} that is not a finite number above 0: whoever drew the "
+            "sample gives each row the number of rows that it stands for"
+        )
+    return column.to_numpy()
 
 
 def _labels(frame: pl.DataFrame, label: str) -> NDArray[np.int8]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rehone.artifact import Predictor, one_thread
+from rehone.artifact import Predictor
 from rehone.config import Candidate, Train
 from rehone.errors import RehoneError, TrainingError
 from rehone.records import CandidateResult, Contract, Window
-from rehone.train.cores import cpu_limit
-from rehone.train.estimators import full_params, pipeline_of, takes_weights
-from rehone.train.plan import Plan, make_plan
+from rehone.train import backends
+from rehone.train.clusters import Clusters
+from rehone.train.estimators import full_params
+from rehone.train.fits import Entrant, Fold, fitted, one_blas_thread
+from rehone.train.plan import Desk, Plan, make_plan
 from rehone.train.threshold import choose_threshold
 
 
@@ -36,12 +37,15 @@ class Progress:
 class TrainingRows:
     """All rows older than the holdout: history, and the trailing window from `trailing_start` on.
 
-    `frame` has `__time__`, the contract's features and the label, without null labels.
+    `frame` has `__time__`, the contract's features and the label, without null labels, and may have
+    `__weight__`: how many rows each one stands for, where the frame is a sample drawn elsewhere.
+    `folder` takes what fits keep on disk; None is the system's folder of temporary files.
     """
 
     frame: pl.DataFrame = field(repr=False)
     trailing_start: datetime
     contract: Contract
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,105 +78,31 @@ def search(
     Folds are drawn over the trailing rows and every candidate is scored on the very same ones;
     a candidate that learns from all history adds the older rows to each fold's training set.
     Of equal candidates the one listed first wins. The result depends on rows, policy and seed,
-    not on how many fits run at a time or which ends first. `progress` is called by one thread.
+    not on where fits are made (`policy.backend`), how many at a time, or which ends first.
+    `progress` is called by one thread.
 
     Raises:
-        TrainingError: there are too few rows of a class, or no candidate could be fitted.
+        TrainingError: there are too few rows of a class, no candidate could be fitted, or a cluster
+            cannot be reached or loses its workers.
     """
-    plan = make_plan(rows.frame, rows.trailing_start, rows.contract, policy, seed)
-    entrants = [_Entrant(candidate, window) for candidate in policy.candidates for window in plan.windows]
+    desk = Desk(on_disk=backends.on_disk(policy), folder=rows.folder)
+    plan = make_plan(rows.frame, rows.trailing_start, rows.contract, policy, seed, desk)
+    entrants = [Entrant(candidate, window) for candidate in policy.candidates for window in plan.windows]
     told = _Teller(len(entrants) * plan.folds + 1, progress)
-    with _one_blas_thread():
-        trials = _trials(entrants, plan, policy, told)
+    with one_blas_thread(), Clusters(policy) as clusters:
+        trials, said = _trials(entrants, plan, policy, clusters, told)
         results = [_result(entrant, plan, folds) for entrant, folds in zip(entrants, trials, strict=True)]
         best = _best(results)
-        pipeline = _fitted(entrants[best], plan, plan.rows_of(entrants[best].window))
+        pipeline = fitted(plan, entrants[best], plan.rows_of(entrants[best].window), clusters)
+    plan = replace(plan, notes=(*plan.notes, *said))
     results[best] = replace(results[best], winner=True)
-    told.one(f"{_title(entrants[best])}: fitted on {results[best].rows:,} rows")
+    told.one(f"{entrants[best].title}: fitted on {results[best].rows:,} rows")
     scores = _out_of_fold(plan, trials[best])
-    threshold = choose_threshold(scores, plan.labels[plan.validation()], policy)
+    held = plan.validation()
+    weights = None if plan.weights is None else plan.weights[held]
+    threshold = choose_threshold(scores, plan.labels[held], policy, weights)
     predictor = Predictor(contract=rows.contract, pipeline=pipeline, threshold=threshold)
     return _found(plan, predictor, results, _trailing_scores(rows, plan, predictor, scores))
-
-
-# --- one fit ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Entrant:
-    candidate: Candidate
-    window: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """Scores of one fold's validation rows, or why there are none."""
-
-    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    roc_auc: float | None = None
-    seconds: float = 0.0
-    error: str | None = None
-
-
-def _trials(entrants: Sequence[_Entrant], plan: Plan, policy: Train, told: _Teller) -> list[list[_Fold]]:
-    """Fit every entrant on every fold in parallel threads; the order of results is that of the list."""
-    jobs = [(entrant, fold) for entrant in entrants for fold in range(plan.folds)]
-    pool = ThreadPoolExecutor(policy.parallel or cpu_limit(), thread_name_prefix="fit")
-    try:
-        futures: dict[Future[_Fold], int] = {
-            pool.submit(_trial, entrant, plan, fold): number for number, (entrant, fold) in enumerate(jobs)
-        }
-        for future in as_completed(futures):
-            entrant, fold = jobs[futures[future]]
-            told.one(f"{_title(entrant)}: fold {fold + 1} of {plan.folds}")
-        done = {number: future.result() for future, number in futures.items()}
-    finally:  # Ctrl-C must not wait for fits that have not begun
-        pool.shutdown(wait=True, cancel_futures=True)
-    return [[done[i * plan.folds + fold] for fold in range(plan.folds)] for i in range(len(entrants))]
-
-
-def _trial(entrant: _Entrant, plan: Plan, fold: int) -> _Fold:
-    from sklearn.metrics import roc_auc_score
-
-    begun = time.perf_counter()
-    try:
-        held = plan.validation(fold)
-        pipeline = _fitted(entrant, plan, plan.rows_of(entrant.window, without=fold))
-        with one_thread():
-            scores = np.asarray(pipeline.predict_proba(plan.matrix[held])[:, 1], dtype=np.float64)
-    except Exception as error:  # noqa: BLE001  one candidate's failure, of whatever kind, is recorded and the others go on
-        return _Fold(error=_said(error), seconds=time.perf_counter() - begun)
-    seconds = time.perf_counter() - begun
-    if not np.isfinite(scores).all():
-        return _Fold(error="gave scores that are not finite: standardise its input or choose another", seconds=seconds)
-    return _Fold(scores, float(roc_auc_score(plan.labels[held], scores)), seconds)
-
-
-def _fitted(entrant: _Entrant, plan: Plan, rows: NDArray[np.int64]) -> Any:
-    matrix = plan.matrix[rows]
-    empty = set(np.flatnonzero(np.isnan(matrix).all(axis=0)).tolist())
-    pipeline = pipeline_of(entrant.candidate, plan.contract, plan.seed, empty=empty)
-    weights = plan.weights_of(entrant.window, rows)
-    if weights is not None and not takes_weights(pipeline):
-        raise TrainingError(
-            f'{entrant.candidate.estimator} cannot weigh rows, which the window "decay" needs: remove "decay" from '
-            "train.windows or this candidate from train.candidates"
-        )
-    extra = {} if weights is None else {"model__sample_weight": weights}
-    with one_thread():
-        pipeline.fit(matrix, plan.labels[rows], **extra)
-    return pipeline
-
-
-def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())[:600]
-    return text if isinstance(error, TrainingError) else f"{type(error).__name__}: {text}"
-
-
-def _one_blas_thread() -> Any:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
-
-    return threadpool_limits(limits=1, user_api="blas")
 
 
 # --- what came of it --------------------------------------------------------------------------
@@ -190,11 +120,21 @@ class _Teller:
             self._listen(Progress(self._done, self._total, what))
 
 
-def _title(entrant: _Entrant) -> str:
-    return f"{entrant.candidate.title} ({entrant.window})"
+def _trials(
+    entrants: Sequence[Entrant], plan: Plan, policy: Train, clusters: Clusters, told: _Teller
+) -> tuple[list[list[Fold]], tuple[str, ...]]:
+    """Fit every entrant on every fold; the order of results is that of the list, not that of ending."""
+    jobs = [(entrant, fold) for entrant in entrants for fold in range(plan.folds)]
+
+    def ended(number: int) -> None:
+        entrant, fold = jobs[number]
+        told.one(f"{entrant.title}: fold {fold + 1} of {plan.folds}")
+
+    done, said = backends.run(jobs, plan, policy, clusters, ended)
+    return [done[i * plan.folds : (i + 1) * plan.folds] for i in range(len(entrants))], said
 
 
-def _result(entrant: _Entrant, plan: Plan, folds: Sequence[_Fold]) -> CandidateResult:
+def _result(entrant: Entrant, plan: Plan, folds: Sequence[Fold]) -> CandidateResult:
     scored = tuple(fold.roc_auc for fold in folds if fold.roc_auc is not None)
     error = next((fold.error for fold in folds if fold.error), None)
     whole = error is None
@@ -236,7 +176,7 @@ class _Trailing:
     labels: NDArray[np.int8]
 
 
-def _out_of_fold(plan: Plan, folds: Sequence[_Fold]) -> NDArray[np.float64]:
+def _out_of_fold(plan: Plan, folds: Sequence[Fold]) -> NDArray[np.float64]:
     scores = np.full(len(plan.index), np.nan)
     for number, fold in enumerate(folds):
         scores[plan.validation(number)] = fold.scores

@@ -82,6 +82,21 @@ class Forest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Boosted:
+    """XGBoost's own trees, asked without its scikit-learn layer; they read, add and answer in float32."""
+
+    booster: Any
+    prepare: Prepare
+    width: int
+
+    def score(self, matrix: Floats) -> Floats:
+        """Return the probability of label 1 for each row."""
+        check_shape(matrix, self.width)
+        answers: Floats = self.booster.inplace_predict(self.prepare(matrix), validate_features=False).astype(np.float64)
+        return answers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BySize:
     """Two ways with the same bits: one that starts at once, one that is faster for many rows."""
 
@@ -171,6 +186,15 @@ def _decision_tree(model: Any, columns: tuple[Column, ...], width: int) -> Path:
     return _mean_of([model.tree_], "decision_tree", columns, width)
 
 
+def _xgboost(model: Any, columns: tuple[Column, ...], width: int) -> Path:
+    if model.objective != "binary:logistic" or model.get_booster().attr("best_iteration") is not None:
+        raise NotTranslatable(f"{model.objective} or stopping early")
+    edges: list[Floats] = [np.empty(0) for _ in range(width)]
+    for column, thresholds in forest.splits_of_xgboost(model.get_booster()).items():
+        edges[columns[column].source] = np.append(edges[columns[column].source], thresholds)
+    return Path("xgboost", Boosted(model.get_booster(), Prepare(columns), width), tuple(edges))
+
+
 def _mean_of(own: list[Any], name: str, columns: tuple[Column, ...], width: int) -> Path:
     each = Forest(own, Prepare(columns), width)
     if sum(tree.node_count - tree.n_leaves for tree in own) > forest.MOST_SPLITS:
@@ -218,4 +242,5 @@ _MODELS: dict[str, Callable[[Any, tuple[Column, ...], int], Path]] = {
     "sklearn.ExtraTreesClassifier": _extra_trees,
     "sklearn.DecisionTreeClassifier": _decision_tree,
     "sklearn.LogisticRegression": _linear,
+    "xgboost.XGBClassifier": _xgboost,
 }

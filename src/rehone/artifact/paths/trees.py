@@ -7,6 +7,7 @@ threshold to the largest number that still goes left, of a category by listing t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,20 @@ def of_lightgbm(text: str) -> Trees:
         raise NotTranslatable("no trees")
     kept = [line for line in header.splitlines() if not line.startswith(_REWRITTEN)]
     return gathered(parts, "\n".join(kept))
+
+
+def splits_of_xgboost(booster: Any) -> dict[int, Floats]:
+    """Return the thresholds at which a booster's trees split each of its columns."""
+    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"].get("model", {})
+    if "trees" not in model:
+        raise NotTranslatable("a booster without trees of its own")
+    column, threshold = [], []
+    for tree in model["trees"]:
+        inner = np.asarray(tree["left_children"]) != -1
+        column.append(np.asarray(tree["split_indices"], dtype=np.int64)[inner])
+        threshold.append(np.asarray(tree["split_conditions"], dtype=np.float64)[inner])
+    columns, thresholds = np.concatenate(column), np.concatenate(threshold)
+    return {number: thresholds[columns == number] for number in np.unique(columns).tolist()}
 
 
 def on_raw_columns(trees: Trees, columns: Sequence[Column], width: int, *, single: bool) -> Trees:

@@ -1,0 +1,363 @@
+"""Reach the clusters that fits are made on, or start one here; what was started is stopped again."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from rehone import artifact
+from rehone.config import Train
+from rehone.errors import TrainingError
+from rehone.train.cores import cpu_limit
+
+CONNECT_SECONDS = 20
+"""How long a scheduler may take to answer at first."""
+
+WORKER_SECONDS = 60
+"""How long a cluster may be without any worker before its fits are given up."""
+
+SPARK = ("local", "spark://", "yarn", "k8s://")
+"""How the address of a Spark master begins."""
+
+
+class Cluster(Protocol):
+    """A place where joblib can make fits."""
+
+    name: str
+
+    def fits_at_a_time(self) -> int:
+        """Return how many fits the cluster has room for now."""
+
+    def configured(self, plan: Any) -> tuple[Any, Any]:
+        """Send a plan there once; return joblib's configuration and what stands for the plan in each call."""
+
+    def trouble(self) -> str | None:
+        """Say why nothing can be expected from the cluster any more, or None."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what happened to the cluster while it was used."""
+
+
+Kind = TypeVar("Kind", "Dask", "Ray", "Spark")
+
+
+class Clusters:
+    """The clusters of one search; each is reached when it is first asked for."""
+
+    def __init__(self, policy: Train) -> None:
+        self._policy = policy
+        self._open: dict[type[Any], Any] = {}
+        self._shut: dict[type[Any], TrainingError] = {}
+
+    def __enter__(self) -> Clusters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for cluster in self._open.values():
+            cluster.close()
+        self._open.clear()
+
+    def dask(self) -> Dask:
+        """Return the Dask cluster at `backend_address`, or one of this machine's own."""
+        return self._of(Dask)
+
+    def ray(self) -> Ray:
+        """Return the Ray cluster at `backend_address`, or one of this machine's own."""
+        return self._of(Ray)
+
+    def spark(self) -> Spark:
+        """Return the active Spark session, else one of `backend_address`, or one of this machine's own."""
+        return self._of(Spark)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what happened to the clusters while they were used."""
+        return tuple(note for cluster in self._open.values() for note in cluster.notes())
+
+    def _of(self, kind: type[Kind]) -> Kind:
+        if kind in self._shut:
+            raise self._shut[kind]
+        if kind not in self._open:
+            try:
+                self._open[kind] = kind(self._address(kind), self._policy.parallel or cpu_limit())
+            except TrainingError as error:  # the next fit must not wait for it again
+                self._shut[kind] = error
+                raise
+        found: Kind = self._open[kind]
+        return found
+
+    def _address(self, kind: type[Any]) -> str | None:
+        """Return the address of the file for the kind of cluster that it is an address of."""
+        address = self._policy.backend_address
+        if address is None or kind is Ray or (kind is Dask and self._policy.backend == "dask"):
+            return address
+        if self._policy.backend != "threads":
+            return None
+        return address if address.startswith(SPARK) is (kind is Spark) else None
+
+
+class Dask:
+    """A Dask cluster, as joblib and XGBoost use it."""
+
+    name = "Dask"
+
+    def __init__(self, address: str | None, workers: int) -> None:
+        """Connect to the scheduler at an address, or start one with workers of one thread each.
+
+        Raises:
+            TrainingError: Dask is not installed, nothing answers, or there is no worker.
+        """
+        distributed = _imported("distributed", "Dask", "rehone[dask]")
+        self._at = address or "this machine"
+        self._kept = contextlib.ExitStack()
+        with contextlib.ExitStack() as opening:
+            where = address or opening.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,
+                )
+            )
+            try:
+                self.client = opening.enter_context(
+                    distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+                )
+            except (OSError, ValueError) as error:
+                raise TrainingError(
+                    f"no Dask scheduler answers at {self._at} within {CONNECT_SECONDS} s ({short(error)}): start one "
+                    "(`dask scheduler`, and `dask worker ADDRESS` on each machine), correct train.backend_address, or "
+                    "leave it out for a cluster on this machine"
+                ) from error
+            try:
+                self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+            except TimeoutError as error:
+                raise TrainingError(
+                    f"the Dask scheduler at {self._at} has no worker after {WORKER_SECONDS} s: start one "
+                    f"(`dask worker {self._at}`)"
+                ) from error
+            self._unlike = self._compared()
+            self._first = {*self.client.nthreads()}
+            self._kept = opening.pop_all()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here is stopped."""
+        self._kept.close()
+
+    def fits_at_a_time(self) -> int:
+        return max(1, sum(map(int, self.client.nthreads().values())))
+
+    def configured(self, plan: Any) -> tuple[Any, Any]:
+        import joblib
+
+        return joblib.parallel_config(_dask_backend(self.client, plan)), plan
+
+    def trouble(self) -> str | None:
+        try:
+            workers = self.client.nthreads()
+            if not workers:
+                self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            return f"the Dask cluster at {self._at} has had no worker for {WORKER_SECONDS} s"
+        except (OSError, RuntimeError) as error:  # the connection was closed, or is closing
+            return f"the Dask scheduler at {self._at} does not answer any more ({short(error)})"
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        try:
+            gone = len(self._first - {*self.client.nthreads()})
+        except (OSError, RuntimeError):
+            gone = 0
+        lost = f"{gone} of {len(self._first)} Dask workers left meanwhile; what they had begun was made elsewhere"
+        return (*self._unlike, *([lost] if gone else []))
+
+    def _compared(self) -> tuple[str, ...]:
+        """Return what is installed on a worker in another version than here."""
+        try:
+            there = self.client.run(artifact.installed, on_error="raise")
+        except Exception as error:  # whatever the import on a worker raised
+            raise TrainingError(
+                f"a Dask worker at {self._at} cannot load Rehone ({short(error)}): install on every worker what is "
+                "installed here, at best from the same constraints file"
+            ) from error
+        return _differences(there)
+
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """What lies in Ray's object store; each node fetches it once."""
+
+    ref: Any
+
+    def get(self) -> Any:
+        """Return it, on whatever node this is called."""
+        import ray
+
+        return ray.get(self.ref)
+
+
+class Ray:
+    """A Ray cluster, as joblib uses it."""
+
+    name = "Ray"
+
+    def __init__(self, address: str | None, workers: int) -> None:
+        """Connect to the cluster at an address, or start one; a connection that is there already is used.
+
+        Raises:
+            TrainingError: Ray is not installed, or nothing answers.
+        """
+        self._ray = _imported("ray", "Ray", "rehone[ray]")
+        self._at = address or "this machine"
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            self._connect(address, workers)
+        try:
+            there = self._ray.get(self._ray.remote(artifact.installed).remote(), timeout=WORKER_SECONDS)
+        except Exception as error:
+            self.close()
+            raise TrainingError(
+                f"the Ray cluster at {self._at} cannot run Rehone ({short(error)}): it needs a free CPU, and on every "
+                "node what is installed here, at best from the same constraints file"
+            ) from error
+        self._unlike = _differences({"a node": there})
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here is stopped."""
+        if self._own:
+            self._ray.shutdown()
+
+    def fits_at_a_time(self) -> int:
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def configured(self, plan: Any) -> tuple[Any, Any]:
+        import joblib
+
+        room = self.fits_at_a_time()
+        processes = max(2, room)  # for one, joblib would stay in this process
+        backend = _ray_backend({"num_cpus": room / processes})
+        return joblib.parallel_config(backend, n_jobs=processes), OnRay(self._ray.put(plan))
+
+    def trouble(self) -> str | None:
+        try:
+            alive = any(node["Alive"] for node in self._ray.nodes())
+        except Exception as error:  # noqa: BLE001  Ray raises many kinds when its head is gone; each means the same
+            return f"the Ray cluster at {self._at} does not answer any more ({short(error)})"
+        return None if alive else f"the Ray cluster at {self._at} has no node any more"
+
+    def notes(self) -> tuple[str, ...]:
+        return self._unlike
+
+    def _connect(self, address: str | None, workers: int) -> None:
+        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+        try:
+            self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"no Ray cluster answers at {self._at} ({short(error)}): start one (`ray start --head`), correct "
+                "train.backend_address, or leave it out for a cluster on this machine"
+            ) from error
+
+
+class Spark:
+    """A Spark session, as XGBoost uses it."""
+
+    name = "Spark"
+
+    def __init__(self, address: str | None, workers: int) -> None:
+        """Take the active session, or start one at a master's address or on this machine.
+
+        Raises:
+            TrainingError: Spark or what it needs is not installed, or no session can be started.
+        """
+        for module in ("pyspark", "pandas", "pyarrow"):
+            _imported(module, f"{module}, which xgboost.spark needs,", module)
+        sql = _imported("pyspark.sql", "Spark", "pyspark")
+        active = sql.SparkSession.getActiveSession()
+        self._own = active is None
+        try:
+            self.session = active or _spark(sql, address, workers)
+        except Exception as error:
+            raise TrainingError(
+                f"no Spark session can be started at {address or 'this machine'} ({short(error)}): Spark needs Java 17 "
+                "or newer (JAVA_HOME); or start a session yourself before the run"
+            ) from error
+        self.workers = max(1, int(self.session.sparkContext.defaultParallelism))
+
+    def close(self) -> None:
+        """Stop a session that was started here."""
+        if self._own:
+            self.session.stop()
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+
+def _spark(sql: Any, address: str | None, workers: int) -> Any:
+    building = sql.SparkSession.builder.appName("rehone").config("spark.ui.enabled", "false")
+    if address is None or address.startswith("local"):
+        for key in ("spark.driver.host", "spark.driver.bindAddress"):
+            building = building.config(key, "127.0.0.1")
+    session = building.master(address or f"local[{workers}]").getOrCreate()
+    if address is None or address.startswith("local"):
+        session.sparkContext.pythonExec = sys.executable  # else the first python3 of the PATH
+    return session
+
+
+def _dask_backend(client: Any, plan: Any) -> Any:
+    """Return joblib's backend for Dask, which here also tells of a fit that a worker took with it.
+
+    joblib's own waits for ever for a task that Dask gave up, and stays in this process where the
+    cluster has one thread.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc]  # the base is known only where it is installed
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            return future
+
+    return Backend(client=client, scatter=[plan])
+
+
+def _ray_backend(each: dict[str, Any]) -> Any:
+    """Return joblib's backend for Ray, which here gives results as they come; `each` process takes so much."""
+    from ray.util.joblib.ray_backend import RayBackend
+
+    class Backend(RayBackend):  # type: ignore[misc]  # the base is known only where it is installed
+        supports_return_generator = True  # joblib says no for processes of its own, which these are not
+
+    return Backend(ray_remote_args=each)
+
+
+def _imported(module: str, what: str, install: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TrainingError(f"{what} is not installed ({error}): pip install '{install}'") from None
+
+
+def _differences(there: dict[str, dict[str, str]]) -> tuple[str, ...]:
+    """Say where a library of another version than here may give other numbers."""
+    here = artifact.installed()
+    found = {
+        f"{name} {versions.get(name, 'is missing')} on {worker}, {version} here"
+        for worker, versions in there.items()
+        for name, version in here.items()
+        if versions.get(name) != version
+    }
+    return (f"other versions may score otherwise: {'; '.join(sorted(found))}",) if found else ()
+
+
+def short(error: BaseException) -> str:
+    """Return an error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
