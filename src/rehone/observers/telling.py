@@ -153,7 +153,9 @@ def _settle(outbox: Outbox, cause: str) -> None:
     """Note the cause at what the process had under way, and at what it never came to."""
     for delivery in outbox.pending():
         if delivery.error == BEING_TOLD:
-            outbox.note(replace(delivery, error=cause or "the process that told it said no more"))
+            outbox.note(
+                replace(delivery, error=cause or f"the process that tells {outbox.tracker} ended before it was done")
+            )
         elif not delivery.attempts and cause:
             outbox.note(replace(delivery, error=f"not tried yet: {cause}"))
 
