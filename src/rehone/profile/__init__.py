@@ -2,5 +2,6 @@
 
 from rehone.profile.build import build
 from rehone.profile.counting import add, count
+from rehone.profile.drawn import Population, build_drawn, scored_drawn
 
-__all__ = ["add", "build", "count"]
+__all__ = ["Population", "add", "build", "build_drawn", "count", "scored_drawn"]

@@ -26,6 +26,7 @@ KNOWN_RARE = 500
 SCORE_BINS = 100
 
 _LUCK = 0.05
+_STEPS = 20_000
 
 Floats = NDArray[np.float64]
 
@@ -35,9 +36,32 @@ def learn(frame: pl.DataFrame, feature: Feature) -> FeatureProfile:
     if feature.kind is FeatureKind.BOOLEAN:
         return FeatureProfile(feature=feature.name, kind=feature.kind, values=("false", "true"), counts=(0, 0))
     if feature.kind is FeatureKind.CATEGORICAL:
-        return _categorical(frame, feature)
-    edges = numeric_edges(_finite(frame, feature.name))
+        return categories(feature.name, _tally(frame, feature.name), frame.height)
+    return _numbers(feature, numeric_edges(_finite(frame, feature.name).sort().to_numpy()))
+
+
+def learn_drawn(frame: pl.DataFrame, weights: Floats, feature: Feature) -> FeatureProfile:
+    """Return the bins of a boolean or a number from a sample whose rows, (n,), stand for `weights` rows each."""
+    if feature.kind is FeatureKind.BOOLEAN:
+        return learn(frame, feature)
+    number = _number(frame, feature.name)
+    known = number.is_finite().fill_null(value=False).to_numpy()
+    return _numbers(feature, numeric_edges(evenly(number.to_numpy()[known], weights[known])))
+
+
+def _numbers(feature: Feature, edges: tuple[float, ...]) -> FeatureProfile:
     return FeatureProfile(feature=feature.name, kind=feature.kind, edges=edges, counts=(0,) * (len(edges) + 1))
+
+
+def evenly(values: Floats, weights: Floats) -> Floats:
+    """Return at most 20,000 of the values, sorted, at even steps of the weight that lies before them."""
+    if not values.size:
+        return values
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weights[order])
+    steps = (np.arange(_STEPS) + 0.5) / _STEPS * passed[-1]
+    picked: Floats = values[order][np.minimum(np.searchsorted(passed, steps, "left"), values.size - 1)]
+    return picked
 
 
 def numeric_edges(ordered: Floats) -> tuple[float, ...]:
@@ -78,12 +102,15 @@ def below(value: float) -> float:
     return near
 
 
-def _finite(frame: pl.DataFrame, name: str) -> Floats:
+def _number(frame: pl.DataFrame, name: str) -> pl.Series:
     if not readable(frame.schema.get(name)):
-        return np.empty(0)
-    number = frame.select(as_number(name, frame.schema[name])).to_series()
-    found: Floats = number.filter(number.is_finite()).sort().to_numpy()
-    return found
+        return pl.Series([None] * frame.height, dtype=pl.Float64)
+    return frame.select(as_number(name, frame.schema[name])).to_series()
+
+
+def _finite(frame: pl.DataFrame, name: str) -> pl.Series:
+    number = _number(frame, name)
+    return number.filter(number.is_finite())
 
 
 def _pairs(values: Floats) -> tuple[float, ...]:
@@ -110,17 +137,17 @@ def _without_slivers(ordered: Floats, cuts: Floats, atoms: Floats) -> tuple[floa
         edges.remove(slivers[0])
 
 
-def _categorical(frame: pl.DataFrame, feature: Feature) -> FeatureProfile:
-    held = _tally(frame, feature.name)
-    common_from = _common_from(held, frame.height)
+def categories(name: str, held: dict[str, int], rows: int) -> FeatureProfile:
+    """Return the bins of a category of which each value holds so many of so many rows."""
+    common_from = _common_from(held, rows)
     common = {value: n for value, n in held.items() if n >= common_from}
     rare = {value: n for value, n in held.items() if n < common_from}
     sizes = Counter(rare.values())
     least = _least_known(sizes, math.ceil(common_from))
     values = _by_size(common)
     return FeatureProfile(
-        feature=feature.name,
-        kind=feature.kind,
+        feature=name,
+        kind=FeatureKind.CATEGORICAL,
         values=values,
         pooled_values=_by_size({value: n for value, n in rare.items() if n >= least}),
         counts=(0,) * len(values),

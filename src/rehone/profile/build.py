@@ -44,10 +44,10 @@ def build(
     return replace(
         blank,
         features=tuple(
-            _remembered(bins, counted, bins.feature in clocks)
+            remembered(bins, counted, bins.feature in clocks)
             for bins, counted in zip(blank.features, total.features, strict=True)
         ),
-        by_weekday=tuple(tuple(_flat(f) for f in day.features) for day in days[:7]) if len(days) > 1 else (),
+        by_weekday=tuple(tuple(flat(f) for f in day.features) for day in days[:7]) if len(days) > 1 else (),
         scores=_scores(frame, scores),
     )
 
@@ -69,7 +69,8 @@ def _by_weekday(frame: pl.DataFrame, blank: Profile) -> list[Counts]:
     return [*days, count(wanted.filter(weekday.is_null()), blank)] if weekday.null_count() else days
 
 
-def _remembered(bins: FeatureProfile, counted: FeatureProfile, clock: bool) -> FeatureProfile:
+def remembered(bins: FeatureProfile, counted: FeatureProfile, clock: bool) -> FeatureProfile:
+    """Return a feature's counts with what was learned beside its bins."""
     return replace(
         counted,
         expected_unseen=bins.expected_unseen,
@@ -78,7 +79,8 @@ def _remembered(bins: FeatureProfile, counted: FeatureProfile, clock: bool) -> F
     )
 
 
-def _flat(feature: FeatureProfile) -> tuple[int, ...]:
+def flat(feature: FeatureProfile) -> tuple[int, ...]:
+    """Return all counts of a feature in the order of `Profile.by_weekday`."""
     return (*feature.counts, feature.pooled, feature.missing, feature.infinite, feature.unseen)
 
 
@@ -89,10 +91,13 @@ def _scores(frame: pl.DataFrame, scores: Floats | None) -> ScoreProfile | None:
     days: tuple[tuple[int, ...], ...] = ()
     if scores.size == frame.height and TIME in frame.columns:
         weekday = frame[TIME].dt.weekday().fill_null(0).to_numpy()
-        days = tuple(_histogram(scores[weekday == day], edges) for day in range(1, 8))
-    return ScoreProfile(edges=edges, counts=_histogram(scores, edges), by_weekday=days)
+        days = tuple(histogram(scores[weekday == day], edges) for day in range(1, 8))
+    return ScoreProfile(edges=edges, counts=histogram(scores, edges), by_weekday=days)
 
 
-def _histogram(scores: Floats, edges: tuple[float, ...]) -> tuple[int, ...]:
-    places = np.searchsorted(edges, scores[np.isfinite(scores)], "left")
-    return tuple(np.bincount(places, minlength=len(edges) + 1).tolist())
+def histogram(scores: Floats, edges: tuple[float, ...], weights: Floats | None = None) -> tuple[int, ...]:
+    """Count finite scores, (n,), into bins; weighted ones are added up and rounded."""
+    known = np.isfinite(scores)
+    places = np.searchsorted(edges, scores[known], "left")
+    found = np.bincount(places, None if weights is None else weights[known], minlength=len(edges) + 1)
+    return tuple(np.rint(found).astype(np.int64).tolist())

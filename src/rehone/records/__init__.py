@@ -27,7 +27,7 @@ from rehone.records.evidence import (
     TriggerDecision,
 )
 from rehone.records.facts import Check, Contract, Feature, Window, worst
-from rehone.records.models import CandidateResult, DataFile, DataWindow, Metrics, Split, Verdict
+from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile
 from rehone.records.runs import (
     Delivery,
@@ -65,6 +65,7 @@ __all__ = [
     "Deployment",
     "DeploymentAction",
     "DeploymentState",
+    "Draw",
     "Estimate",
     "Event",
     "EventKind",

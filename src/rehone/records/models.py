@@ -32,8 +32,29 @@ class DataWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Which rows were brought from an engine to learn from: all positives, and `negatives` of `of` negatives.
+
+    Each of those negatives weighs `weight`, so that together they weigh as much as all of them.
+    """
+
+    positives: int
+    negatives: int
+    of: int
+    weight: float
+
+    @property
+    def sentence(self) -> str:
+        """Say what was drawn, and so what was left out."""
+        return f"all {self.positives:,} positives and {self.negatives:,} of {self.of:,} negatives, each weighing {self.weight:,.4g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The newest matured rows are held out; everything older may be learned from."""
+    """The newest matured rows are held out; everything older may be learned from.
+
+    The counts are of all rows, `drawn` or not.
+    """
 
     train: Window
     holdout: Window
@@ -41,6 +62,7 @@ class Split:
     train_positives: int
     holdout_rows: int
     holdout_positives: int
+    drawn: Draw | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

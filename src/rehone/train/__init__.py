@@ -6,18 +6,21 @@ fits the winner and chooses its threshold on out-of-fold scores.
 
 from rehone.train.cores import cpu_limit
 from rehone.train.estimators import estimator_class, pipeline_of
-from rehone.train.holdout import split
+from rehone.train.holdout import Tally, by_days, split, split_tally
 from rehone.train.search import Progress, Search, TrainingRows, search
 from rehone.train.threshold import choose_threshold
 
 __all__ = [
     "Progress",
     "Search",
+    "Tally",
     "TrainingRows",
+    "by_days",
     "choose_threshold",
     "cpu_limit",
     "estimator_class",
     "pipeline_of",
     "search",
     "split",
+    "split_tally",
 ]
