@@ -20,6 +20,7 @@ _WRITER = "rehone-writer"
 """Attribute of an object that was put on a condition: who wrote it, so that a lost answer can be told from a rival."""
 
 _RETRIES = 3
+_DENIED = re.compile(r"status code: 40[13]\b")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _KEY: dict[tuple[str, str | None, str | None, bool], Any] = {}
 """Connections of this process, one for each bucket and way to reach it."""
@@ -180,15 +181,16 @@ def place_errors(place: Remote, doing: str = "reading") -> Iterator[None]:
         if "NoSuchBucket" in str(error):
             raise _no_bucket(place) from None
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place)) from None
-    except (known.PermissionDeniedError, known.UnauthenticatedError) as error:
-        raise Unreachable(
-            f"{doing} {place} is not allowed ({_short(error)}): give these credentials the right to read, write, list "
-            "and remove objects there, or set others (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of this "
-            "machine)"
-        ) from error
     except known.BaseError as error:
         if "NoSuchBucket" in str(error):
             raise _no_bucket(place) from None
+        denied = isinstance(error, known.PermissionDeniedError | known.UnauthenticatedError)
+        if denied or _DENIED.search(str(error)):  # a listing that is denied has no error of its own
+            raise Unreachable(
+                f"{doing} {place} is not allowed ({_short(error)}): give these credentials the right to read, write, list "
+                "and remove objects there, or set others (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of "
+                "this machine)"
+            ) from error
         raise Unreachable(
             f"{doing} {place} failed ({_short(error)}): look whether the service answers and whether storage.endpoint, "
             "storage.region and the credentials are right, then try again"
