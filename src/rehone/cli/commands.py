@@ -17,6 +17,7 @@ from rehone.cli.endings import Session
 from rehone.cli.fleet import fleet
 from rehone.cli.keys import keys
 from rehone.cli.options import project_option
+from rehone.cli.schedule import schedule
 
 if TYPE_CHECKING:
     from rehone.records import Check, Deployment, RunRecord, StageEnd
@@ -336,6 +337,7 @@ def serve(
 
 
 app.add_command(fleet)
+app.add_command(schedule)
 app.add_command(keys)
 
 

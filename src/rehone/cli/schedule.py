@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from rehone.cli import endings
+from rehone.integrations import is_fleet
 
 
 @click.group()
@@ -12,20 +16,15 @@ def schedule() -> None:
     """Run projects under an orchestrator. Without one, put `rehone run` on cron."""
 
 
-_projects = click.option(
+@schedule.command()
+@click.option(
     "--project",
     "-p",
     "projects",
     multiple=True,
-    default=(".",),
-    show_default=True,
     metavar="DIR",
-    help="Folder of the project; given several times, they are a fleet.",
+    help="Folder of the project; given several times, or as a glob, they are a fleet. Default: this folder.",
 )
-
-
-@schedule.command()
-@_projects
 @click.option("--cron", metavar="CRON", help='When to run, in data.timezone: "0 2 * * *" is every day at 2.')
 @click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="The same as an interval.")
 @click.option("--name", metavar="NAME", help='Name of the deployment. Default: project.name, or "fleet".')
@@ -47,10 +46,64 @@ def prefect(
     """
     if (cron is None) is (every is None):
         raise click.UsageError('say when to run: --cron "0 2 * * *", or --every SECONDS')
-    if given["parallel"] is not None and len(projects) == 1:
-        raise click.UsageError("--parallel is for a fleet: give --project several times")
+    projects = projects or (".",)
+    _refuse_parallel(projects, given["parallel"])
     from rehone.integrations.prefect import serve
 
     asked = {option: value for option, value in given.items() if value is not None}
     serve(projects, cron=cron, every=every, name=name, **asked)
     return endings.GOOD
+
+
+@schedule.command()
+@click.option(
+    "--project",
+    "-p",
+    "projects",
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="Folder of the project as the containers see it; given several times, or as a glob, they are a fleet.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    default=Path("pipeline.yaml"),
+    metavar="FILE",
+    show_default=True,
+    help="File to write.",
+)
+@click.option("--image", metavar="IMAGE", help="Container image with rehone[kubeflow]. Default: rehone-python:VERSION.")
+@click.option("--claim", metavar="NAME", help="Volume claim that holds projects, stores and run directories.")
+@click.option("--mount", metavar="PATH", help="Where the claim is mounted in every container.")
+@click.option(
+    "--parallel", type=click.IntRange(min=1), metavar="N", help="Projects of a fleet that run at once. Default: 2."
+)
+def kubeflow(projects: tuple[str, ...], output: Path, claim: str | None, mount: str | None, **given: Any) -> int:
+    """Write a pipeline for Kubeflow Pipelines 2, to be uploaded with a recurring run.
+
+    Each stage of a run is a component; those after check run only when there is a reason to retrain.
+    A fleet has one component for each project. The parameters of the pipeline are the project (or the
+    projects), as_of, force, retries and retry_delay_seconds.
+    """
+    if (claim is None) is not (mount is None):
+        raise click.UsageError("--claim and --mount belong together: which volume, and where")
+    _refuse_parallel(projects, given["parallel"])
+    from rehone.integrations.kubeflow import Volume, fleet_pipeline, retraining_pipeline, write
+
+    asked = {option: value for option, value in given.items() if value is not None}
+    volume = Volume(claim=claim, mount=mount) if claim and mount else None
+    made = (
+        retraining_pipeline(projects[0], volume=volume, **asked)
+        if not is_fleet(projects)
+        else fleet_pipeline(list(projects), volume=volume, **asked)
+    )
+    write(made, output)
+    click.echo(f"wrote {output}: upload it to Kubeflow Pipelines, and let its recurring run have max_concurrency 1")
+    return endings.GOOD
+
+
+def _refuse_parallel(projects: tuple[str, ...], parallel: int | None) -> None:
+    if parallel is not None and not is_fleet(projects):
+        raise click.UsageError("--parallel is for a fleet: give --project several times, or as a glob")

@@ -1,4 +1,4 @@
-"""Make a run in a process of its own, which never outlives the one that asked for it unnoticed.
+"""Make a run in a process of its own, which ends when the one that asked for it does.
 
 A run that is out of memory, or killed, so takes nobody with it: neither the orchestrator's own
 process nor the runs beside it, and its record is closed at once. Whoever is cancelled ends its
@@ -65,6 +65,25 @@ class Ending:
         """The ending and the sentence that says why, as the command line prints them."""
         return f"{self.status.replace('_', ' ')}: {self.sentence}"
 
+    @classmethod
+    def of(cls, record: RunRecord) -> Ending:
+        """Return how a run ended, by its record."""
+        return cls(
+            project=record.project,
+            status=record.status or RunStatus.FAILED,
+            sentence=record.sentence,
+            retry=record.retry,
+            record=record,
+        )
+
+
+class NotDeployed(RehoneError):
+    """The run ended neither deployed nor skipped; the message is its ending and the sentence that says why."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.said)
+        self.ending = ending
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
@@ -123,7 +142,7 @@ class Runs:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(writing), msgspec.json.encode(order).decode()],
                 pass_fds=(writing,),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed when this process ends, even when it is killed
                 start_new_session=True,  # a signal to the group would come beside our own
             )
             self._processes.add(process)
@@ -138,6 +157,8 @@ class Runs:
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         with self._lock:
             self._processes.discard(process)
         return _close(order.project, process.pid) if killed else None
@@ -156,14 +177,7 @@ def _ending(order: Order, told: _Told) -> Ending:
     if told.record is None:
         problem = told.problem or Problem(type="RuntimeError", message="the run said nothing")
         return _never(order, problem.message, retry=problem.transient)
-    record = told.record
-    return Ending(
-        project=record.project,
-        status=record.status or RunStatus.FAILED,
-        sentence=record.sentence,
-        retry=record.retry,
-        record=record,
-    )
+    return Ending.of(told.record)
 
 
 def _close(project: str, pid: int) -> RunRecord | None:
@@ -172,7 +186,7 @@ def _close(project: str, pid: int) -> RunRecord | None:
 
     try:
         api.doctor(project)
-        last = RunLog(load_config(Path(project)).runs_path).last()
+        last = RunLog.of(load_config(Path(project))).last()
     except RehoneError:
         log.warning("what a dead run left is for the next run to close", exc_info=True)
         return None
@@ -181,7 +195,7 @@ def _close(project: str, pid: int) -> RunRecord | None:
 
 def _died(order: Order, code: int, record: RunRecord | None, *, retry: bool) -> Ending:
     if record is not None and record.status is not None:
-        return replace(_ending(order, _Told(record=record)), retry=retry)
+        return replace(Ending.of(record), retry=retry)
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return _never(
         order, f"the process of the run ended ({name}) before it could say how; what is live is whole", retry=retry
@@ -197,6 +211,7 @@ def _main(descriptor: int, order: Order) -> None:
     from rehone import api
 
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_follow, daemon=True).start()
     os.set_inheritable(descriptor, False)
     with open(descriptor, "wb", buffering=0) as pipe:
 
@@ -211,6 +226,13 @@ def _main(descriptor: int, order: Order) -> None:
             tell(problem=Problem(type=type(error).__name__, message=str(error)))
         else:
             tell(record=record)
+
+
+def _follow() -> None:
+    """Wait until whoever asked for the run is gone; then end it as SIGTERM would."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> NoReturn:

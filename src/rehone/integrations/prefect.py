@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rehone import __version__
+from rehone import __version__, fleet
 from rehone.config import load_config
 from rehone.errors import RehoneError
-from rehone.integrations import pages
-from rehone.integrations.apart import Ending, Order, Runs
+from rehone.integrations import is_fleet, pages
+from rehone.integrations.apart import Ending, NotDeployed, Order, Runs
 from rehone.records import Event, EventKind, Problem, RunStatus
 
 try:
@@ -40,14 +40,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 60.0
-
-
-class NotDeployed(RehoneError):
-    """The run ended neither deployed nor skipped; the message is its ending and the sentence that says why."""
-
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(ending.said)
-        self.ending = ending
 
 
 def _can_help(_task: object, _run: TaskRun, state: State[Any]) -> bool:
@@ -144,20 +136,22 @@ def fleet_flow(
 ) -> State[Any]:
     """Run many projects, `parallel` at a time, each in a task and a process of its own.
 
+    `projects` are folders or globs of them, looked for anew in each run of the flow.
     None stops the others; the flow ends Failed when one of them did, and names each that did.
     """
     tried = retrain.with_options(retries=retries, retry_delay_seconds=retry_delay_seconds)
     with ThreadPoolTaskRunner(max_workers=parallel) as pool, Runs() as runs:
+        found = [str(path) for path in fleet.find(projects)]
         given = {"as_of": unmapped(as_of), "force": unmapped(force), "runs": unmapped(runs)}
-        states = [future.state for future in _waited(pool.map(tried, {"project": projects, **given}))]
+        states = [future.state for future in _waited(pool.map(tried, {"project": found, **given}))]
     table = [
-        {"project": p, "state": s.type.value.lower(), "says": s.message} for p, s in zip(projects, states, strict=True)
+        {"project": p, "state": s.type.value.lower(), "says": s.message} for p, s in zip(found, states, strict=True)
     ]
-    create_table_artifact(table, key="fleet", description=f"{len(projects)} projects")
+    create_table_artifact(table, key="fleet", description=f"{len(found)} projects")
     bad = [f"{row['project']}: {row['says']}" for row in table if row["state"] != "completed"]
     if bad:
-        return Failed(message=f"{len(bad)} of {len(projects)} projects need a look: " + "; ".join(bad))
-    return Completed(message=f"{len(projects)} projects deployed or skipped")
+        return Failed(message=f"{len(bad)} of {len(found)} projects need a look: " + "; ".join(bad))
+    return Completed(message=f"{len(found)} projects deployed or skipped")
 
 
 def _waited(futures: Sequence[Any]) -> Sequence[Any]:
@@ -185,24 +179,25 @@ def deployment(
     A run that is due while the one before is still under way ends Cancelled, by Prefect itself.
 
     Args:
-        projects: folders with a `rehone.toml`; more than one are a fleet.
+        projects: folders with a `rehone.toml`; more than one, or a glob, are a fleet.
         cron: when to run, in `data.timezone` of the (first) project.
         every: the same as an interval in seconds. Without either it runs only when asked for.
         name: left out: the name of the project, or "fleet".
         given: other parameters of the flow, such as `retries` or `parallel`.
 
     Raises:
-        ConfigError: a project's configuration cannot be used.
+        ConfigError: the configuration of the (first) project cannot be used.
+        NotFound: a glob finds no project.
         RehoneError: the schedule is not one.
     """
-    configs = [load_config(Path(project)) for project in projects]
-    roots = [str(config.root.absolute()) for config in configs]
-    one = len(roots) == 1
-    chosen = retraining_flow if one else fleet_flow
+    many = is_fleet(projects)
+    first = load_config(fleet.find(projects)[0] if many else Path(projects[0]))
+    places = [str(Path(project).absolute()) for project in projects]
+    chosen = fleet_flow if many else retraining_flow
     return chosen.to_deployment(
-        name or (configs[0].project.name if one else "fleet"),
-        schedule=_schedule(cron, every, configs[0].data.timezone),
-        parameters={"project": roots[0]} | given if one else {"projects": roots} | given,
+        name or ("fleet" if many else first.project.name),
+        schedule=_schedule(cron, every, first.data.timezone),
+        parameters={"projects": places} | given if many else {"project": places[0]} | given,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         entrypoint_type=EntrypointType.MODULE_PATH,  # by its file, this module would be imported as `prefect`
         version=__version__,

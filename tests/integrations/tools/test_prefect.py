@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from prefect.states import State
 
 from conftest import START, Project
 from rehone.integrations.prefect import NotDeployed, deployment, fleet_flow, retraining_flow
-from rehone.records import RunRecord, RunStatus
+from rehone.records import DeploymentState, RunRecord, RunStatus
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -138,7 +140,7 @@ def served(
     """Return a project that `rehone schedule prefect --cron` serves every minute while the other tests run."""
     made = Project(tmp_path_factory.mktemp("every-minute"))
     made.configure(project={"name": "every minute"})
-    command = [sys.executable, "-c", "from rehone.cli.schedule import schedule; schedule()", "prefect"]
+    command = [sys.executable, "-m", "rehone", "schedule", "prefect"]
     with (made.root / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--cron", "* * * * *", "--project", str(made.root), "--retries", "0"],
@@ -305,20 +307,48 @@ def test_two_due_runs_of_a_deployment_do_not_overlap(client: SyncPrefectClient, 
     assert len(RunLog(live.root / "runs").records()) == 2  # the first deployment, and one of the two
 
 
-def test_a_cancelled_run_closes_its_record(client: SyncPrefectClient, server: Server, live: Project) -> None:
-    """Cancelled in the middle, the run says so in its record, and what is live stays."""
-    live.configure(train={"candidates": ["gradient_boosting", "random_forest"], "folds": 10})
-    live.feed(0, 70, rows=500)
-    before = Store(live.root / "store").head()
-    with serving(live, server) as name:
-        run = client.create_flow_run_from_deployment(name, parameters={"as_of": day(70), "force": True})
-        until(60, lambda: any(r.status is None and len(r.stages) >= 3 for r in RunLog(live.root / "runs").records()))
+@contextmanager
+def an_old_service(version: str | None) -> Iterator[str]:
+    """Answer for ever that the old version is served."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"model_loaded": True, "version": version}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        thread = threading.Thread(target=made.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{made.server_address[1]}/"
+        made.shutdown()
+
+
+def test_a_run_that_is_cancelled_on_trial_puts_the_champion_back_and_closes_its_record(
+    client: SyncPrefectClient, server: Server, live: Project
+) -> None:
+    """Cancelled while it waits for the service, the run undoes its deployment, and Prefect shows Cancelled."""
+    store = Store(live.root / "store")
+    before = store.head()
+    assert before is not None
+    live.feed(70, 118)
+    with an_old_service(before.version) as url, serving(live, server) as name:
+        live.configure(deploy={"health_url": url, "trial_seconds": 120}, gate={"margin_cost": 0.5})
+        run = client.create_flow_run_from_deployment(name, parameters={"as_of": day(118), "force": True})
+        until(90, lambda: store.log()[-1].state is DeploymentState.TRIAL)
         client.set_flow_run_state(run.id, State(type="CANCELLING"))
         assert ending(client, run).is_cancelled()
-        record = last(live)
+    record = last(live)
     assert record.status is RunStatus.FAILED
-    assert "interrupted" in record.sentence
-    assert Store(live.root / "store").head() == before
+    assert record.sentence.startswith("interrupted (SystemExit)")
+    head = store.head()
+    assert head is not None
+    assert head.version == before.version
 
 
 def test_one_bad_project_of_a_fleet_does_not_stop_the_others(client: SyncPrefectClient, tmp_path: Path) -> None:
@@ -333,7 +363,9 @@ def test_one_bad_project_of_a_fleet_does_not_stop_the_others(client: SyncPrefect
     run = of(client, state)
     assert run.state is not None
     assert run.state.name == "Failed"
-    assert str(run.state.message).startswith(f"1 of 3 projects need a look: {projects[1].root}: failed: no Parquet")
+    assert str(run.state.message).startswith(
+        f"1 of 3 projects need a look: {projects[1].root}/rehone.toml: failed: no Parquet"
+    )
     assert [last(p).status for p in projects] == [RunStatus.DEPLOYED, RunStatus.FAILED, RunStatus.DEPLOYED]
     (fleet,) = (a for a in artifacts(client, run)["table"] if a.key == "fleet")
     assert [row["state"] for row in json.loads(fleet.data)] == ["completed", "failed", "completed"]
