@@ -17,7 +17,7 @@ from typing import Final
 from rehone.columns import DAMAGED
 from rehone.places import Remote
 from rehone.predictions.compaction import COVERED_SECONDS, FAN, SETTLED, level, merge_into, packs, rows_in
-from rehone.predictions.layout import TOGETHER, Schema, Segments, held, joined
+from rehone.predictions.layout import TOGETHER, Schema, Segments, joined
 from rehone.predictions.shelf import Leaf, Shelf
 from rehone.remote import reading
 
@@ -34,8 +34,8 @@ class ShelfUpkeep:
     """The upkeep of a log in an object store by one writer, as `Compaction` does it for a folder.
 
     A writer merges its own objects of today, by names that only it uses. What is left of a day
-    that began two days ago is merged by whoever is first. The two never meet, unless clocks
-    differ by more than a day.
+    that began two days ago is merged by whoever is first. The two meet at no moment, unless clocks
+    differ by more than a day: then rows may count twice.
     """
 
     shelf: Shelf
@@ -97,7 +97,7 @@ class ShelfUpkeep:
 
         One that is large enough, or damaged, ends the run.
         """
-        own = [s for s in held(leaf.segments, lambda _: {}).live if s.writer == self.writer]
+        own = [s for s in self.shelf.holding(leaf).live if s.writer == self.writer]
         run: list[tuple[Segments, int]] = []
         for segments in reversed(own):
             size = leaf.objects[segments.name].bytes
