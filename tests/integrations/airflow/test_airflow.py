@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -329,10 +330,37 @@ def test_without_airflow_the_remedy_is_named() -> None:
     assert "pip install 'rehone[airflow]'" in done.stderr
 
 
-def test_the_way_without_our_operator_fails_at_once_when_held_back(
+def test_the_way_without_our_operator_deploys_and_is_skipped_by_exit_code(
     asked: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REHONE_COMMAND", str(BIN / "rehone"))
-    told = run("rehone_by_exit_code")  # old data: there is something to fix
-    assert (told.state, told.tries) == ("failed", {"retrain": 1})
-    assert [r.status for r in records(asked)] == [RunStatus.FAILED]
+    told = run("rehone_by_exit_code", logical_date=day(70))
+    [record] = records(asked)
+    assert record.status is RunStatus.DEPLOYED
+    assert (told.state, told.xcoms["check.return_value"]) == ("success", record.run_id)
+    asked.feed(70, 85)
+    told = run("rehone_by_exit_code", logical_date=day(85))
+    assert records(asked)[-1].status is RunStatus.SKIPPED
+    assert (told.state, told.tasks) == ("success", {"check": "skipped", "retrain": "skipped"})
+
+
+def test_every_dag_of_the_how_to_is_one_that_airflow_reads(tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    page = (ROOT / "docs" / "how-to" / "airflow.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    found: set[str] = set()
+    for number, block in enumerate(blocks):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "dags.py").write_text(block)
+        bag = DagBag(dag_folder=str(tmp_path / str(number)))
+        assert bag.import_errors == {}
+        found |= set(bag.dags)
+    assert found == {
+        "rehone_my-model",
+        "rehone_my-model_staged",
+        "rehone_fleet",
+        "rehone_replay",
+        "nightly",
+        "rehone_by_exit_code",
+    }

@@ -15,9 +15,17 @@ from conftest import Project
 from rehone.records import RunStatus
 
 DAGS = """
+from airflow.sdk import Asset
+
 from rehone.integrations.airflow import LOGICAL_DATE, retraining_dag, staged_retraining_dag
 
-plain = retraining_dag("{root}/plain", dag_id="plain", schedule="0 0 * * *", as_of=LOGICAL_DATE)
+plain = retraining_dag(
+    "{root}/plain",
+    dag_id="plain",
+    schedule="0 0 * * *",
+    as_of=LOGICAL_DATE,
+    default_args={{"outlets": [Asset("rehone://plain/deployed")]}},
+)
 stopped = retraining_dag("{root}/stopped", dag_id="stopped", schedule=None, as_of=LOGICAL_DATE)
 staged = staged_retraining_dag("{root}/staged", dag_id="staged", schedule=None, as_of=LOGICAL_DATE)
 """
@@ -110,6 +118,8 @@ def test_a_backfill_replays_days_one_after_the_other(live: Standalone, root: Pat
     assert [r.status for r in replayed] == [RunStatus.DEPLOYED, RunStatus.SKIPPED, RunStatus.SKIPPED]
     runs = live.ask("GET", "/api/v2/dags/plain/dagRuns")["dag_runs"]
     assert [r["state"] for r in runs if r["run_type"] == "backfill"] == ["success"] * 3
+    told = live.ask("GET", "/api/v2/assets/events")["asset_events"]
+    assert len(told) == 1  # of the run that deployed, not of those that were skipped
 
 
 def test_the_file_that_airflow_shows_is_the_one_that_the_user_wrote(live: Standalone) -> None:
