@@ -90,6 +90,10 @@ class RunLog:
         """Return where the stages of a run hand files on to each other, and what to write there with."""
         return self._path(record).with_name(record.run_id), self._disk
 
+    def bytes_of(self, record: RunRecord) -> bytes:
+        """Return the file of a record as it is: of a closed one, the bytes that the ledger has the digest of."""
+        return self._disk.read(self._path(record))
+
     def records(self) -> tuple[RunRecord, ...]:
         """Return every record, oldest first.
 

@@ -41,8 +41,8 @@ LONGEST_CAUSE = 400
 class Tracker(Protocol):
     """Whoever is told. Telling the same thing twice leaves it told once."""
 
-    def tell_run(self, record: RunRecord) -> str:
-        """Log a closed run and return where it can be looked at."""
+    def tell_run(self, record: RunRecord, file: bytes) -> str:
+        """Log a closed run, whose record is that file, and return where it can be looked at."""
 
     def tell_deployment(self, deployment: Deployment) -> str:
         """Log a record of the deployment log and return where it can be looked at."""
@@ -77,7 +77,9 @@ def _deliver(config: Config, outbox: Outbox, subject: str) -> None:
 def _tell(config: Config, name: str, subject: str) -> str:
     tracker = _tracker(config, name)
     if not subject.startswith(DEPLOYMENT):
-        return tracker.tell_run(RunLog.of(config).find(subject))
+        runs = RunLog.of(config)
+        record = runs.find(subject)
+        return tracker.tell_run(record, runs.bytes_of(record))
     generation = int(subject.removeprefix(DEPLOYMENT))
     found = next((d for d in Store.of(config).log() if d.generation == generation), None)
     if found is None:

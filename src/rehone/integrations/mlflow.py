@@ -16,13 +16,13 @@ from mlflow.entities.model_registry import ModelVersion as Registered
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from rehone import codec
 from rehone.config import Config
 from rehone.errors import NotFound
 from rehone.observers import facts
 from rehone.records import Deployment, RunRecord, RunStatus
 from rehone.store import Store, has_store, standing
 
+RECORD_FILE = "run.json"
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 BATCH = 100
@@ -45,10 +45,12 @@ class MlflowTracker:
 
     # runs
 
-    def tell_run(self, record: RunRecord) -> str:
+    def tell_run(self, record: RunRecord, file: bytes) -> str:
         """Log a closed run, once however often it is told, and let the aliases follow the deployment log."""
         run_id = self._run_of(record.run_id) or self._begin(record)
         self._log(run_id, record)
+        self._client.log_text(run_id, file.decode(), RECORD_FILE)
+        self._end(run_id, record)
         self._follow()
         return f"{self._web()}/#/experiments/{self._experiment}/runs/{run_id}" if self._web() else f"runs:/{run_id}"
 
@@ -79,9 +81,12 @@ class MlflowTracker:
         for kind, items in zip(("metrics", "params", "tags"), everything, strict=True):
             for batch in _batches(items):
                 self._client.log_batch(run_id, **{kind: batch})
-        self._client.log_text(run_id, codec.encode(record).decode(), "run.json")
+
+    def _end(self, run_id: str, record: RunRecord) -> None:
         failed = record.status is RunStatus.FAILED
-        self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", end_time=_ms(ended))
+        self._client.set_terminated(
+            run_id, "FAILED" if failed else "FINISHED", end_time=_ms(record.finished_at or record.started_at)
+        )
 
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

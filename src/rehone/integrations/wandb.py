@@ -31,7 +31,7 @@ class WandbTracker:
         self._folder = folder if folder.name == "wandb" else folder / "wandb"
         self._offline = config.trackers.wandb_mode == "offline"
 
-    def tell_run(self, record: RunRecord) -> str:
+    def tell_run(self, record: RunRecord, file: bytes) -> str:
         """Log a closed run, once however often it is told."""
         words, numbers = facts.tags(record), facts.metrics(record)
         labels = (str(record.status), words.get("trigger"), words.get("verdict"))
@@ -45,7 +45,7 @@ class WandbTracker:
             record.run_id,
             {"job_type": "run", "tags": _tags(labels), "notes": record.sentence, "config": given},
             ({**numbers}, {**words}),
-            (RECORD_FILE, codec.encode(record), 1 if record.status is RunStatus.FAILED else 0),
+            (RECORD_FILE, file, 1 if record.status is RunStatus.FAILED else 0),
         )
 
     def tell_deployment(self, deployment: Deployment) -> str:
