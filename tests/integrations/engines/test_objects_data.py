@@ -128,7 +128,10 @@ LAYOUTS: dict[str, tuple[str, list[str]]] = {
         ".parquet",
         ["data/2026-01-01.parquet", "data/2026-01-011.parquet", "data/2026-01-10.parquet"],
     ),
-    "data/*/part.parquet": (".parquet", ["data/day=2026-01-01/part.parquet", "data/day=2026-01-02/part.parquet"]),
+    "data/*/part.parquet": (
+        ".parquet",
+        ["data/day=2026-01-01/part.parquet", "data/day=2026-01-02/part.parquet", "data/.h/part.parquet"],
+    ),
     "data/2026-01-01.parquet": (".parquet", ["data/2026-01-01.parquet", "data/2026-01-01.parquet.pq"]),
     "data/*.csv": (".csv", ["data/2026-01-01.csv", "data/2026-01-02.csv"]),
     "data/*.tsv.gz": (".tsv.gz", ["data/2026-01-01.tsv.gz", "data/2026-01-02.tsv.gz"]),

@@ -118,17 +118,17 @@ def test_only_the_days_of_a_window_are_listed_and_read(bucket: Bucket) -> None:
 def test_an_answer_that_was_lost_does_not_write_a_row_twice(bucket: Bucket) -> None:
     """The object is there, nobody heard so: the same rows are put under the same name again, and count once."""
     writer = writer_in(bucket)
-    lost = {"left": 9}
 
     def hang_up(knock: Knock) -> None:
-        if knock.method == "PUT" and lost["left"]:
-            lost["left"] -= 1
+        if knock.method == "PUT":
+            bucket.shut()
             raise ConnectionResetError
 
     bucket.after = hang_up
     writer.add(entry(["a", "b"]))
     flush(writer)
-    flush(writer)
+    assert (writer.waiting, writer.written) == (2, 0)
+    assert len(bucket.names("log")) == 1
     bucket.open()
     flush(writer)
     assert (writer.waiting, writer.written, writer.trouble) == (0, 2, None)
@@ -200,28 +200,57 @@ def test_what_several_hosts_left_of_a_past_day_becomes_one_object_and_what_it_co
     assert ids(bucket) == sorted([*sent, "three"])
 
 
-def test_of_two_hosts_that_merge_at_once_one_has_merged(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both read the same objects; a third writes meanwhile; each row stays in one object that counts."""
-    for host in ("one", "two"):
-        write(bucket, host, [[f"{host}{i}"] for i in range(3)])
-    both = threading.Barrier(2, timeout=60)
-    put = Shelf.put
+class Turns:
+    """Lets two threads put their merged objects in a given order; who ends gives up his turns."""
 
-    def together(self: Shelf, place: Remote, data: bytes) -> None:
+    def __init__(self, order: list[str]) -> None:
+        self._order, self._change = order, threading.Condition()
+
+    def take(self, act: Callable[[], None]) -> None:
+        me = threading.current_thread().name
+        with self._change:
+            assert self._change.wait_for(lambda: self._order[0] == me, timeout=60)
+            try:
+                act()
+            finally:
+                self._order.pop(0)
+                self._change.notify_all()
+
+    def end(self) -> None:
+        with self._change:
+            self._order[:] = [name for name in self._order if name != threading.current_thread().name]
+            self._change.notify_all()
+
+
+def test_of_two_hosts_that_merge_at_once_only_one_goes_on(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They saw different objects, and pack them in other pairs: two numbers of two hosts would hold a row twice."""
+    for host in "bcde":
+        write(bucket, host, [[host]])
+    size = max(len(bucket.get(name)) for name in bucket.names("log"))
+    monkeypatch.setattr(merging, "MOST_BYTES", 2 * size + 1)
+    turns, put, seen = Turns(["late", "early", "early", "late"]), Shelf.put, threading.Event()
+
+    def in_turn(self: Shelf, place: Remote, data: bytes) -> None:
         if place.name.startswith("together_"):
-            if threading.current_thread().name == "slow":
-                write(bucket, "three", [["three0"]])
-            both.wait()
-        put(self, place, data)
+            seen.set()
+            turns.take(lambda: put(self, place, data))
+        else:
+            put(self, place, data)
 
-    monkeypatch.setattr(Shelf, "put", together)
-    threads = [threading.Thread(target=sweep, args=(bucket, later(0), name), name=name) for name in ("slow", "quick")]
-    for thread in threads:
-        thread.start()
+    def host(name: str) -> None:
+        sweep(bucket, later(0), name)
+        turns.end()
+
+    monkeypatch.setattr(Shelf, "put", in_turn)
+    threads = [threading.Thread(target=host, args=(name,), name=name) for name in ("early", "late")]
+    threads[0].start()
+    assert seen.wait(60)
+    write(bucket, "a", [["a"]])
+    threads[1].start()
     for thread in threads:
         thread.join(90)
-    assert live(bucket) == ["three.0-0.parquet", "together_all.1-1.parquet"]
-    assert ids(bucket) == ["one0", "one1", "one2", "three0", "two0", "two1", "two2"]
+    assert ids(bucket) == ["a", "b", "c", "d", "e"]
+    assert live(bucket) == ["e.0-0.parquet", "together_all.1-1.parquet", "together_all.2-2.parquet"]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -278,6 +307,21 @@ def test_a_log_whose_store_is_away_is_an_error_and_not_an_empty_log(bucket: Buck
     bucket.answer_objects(lambda: 500)
     with pytest.raises(SourceAway, match=f"reading s3://{bucket.bucket}/{FOLDER}/w.0-0.parquet failed"):
         log.findings()
+
+
+def test_evidence_does_not_shrink_because_the_store_is_away(bucket: Bucket, tmp_path: Path) -> None:
+    """A run that finds the log unreadable goes on without it; a run that cannot reach it fails and is made again."""
+    write(bucket, "w", [["a"]])
+    (tmp_path / "rehone.toml").write_text(TOML.format(bucket=bucket.bucket, url=bucket.url))
+    config = load_config(tmp_path)
+    assert len(open_served(config, as_of=DAY + timedelta(days=1)).files) == 1
+    bucket.answer_objects(lambda: 500)
+    with pytest.raises(SourceAway, match=f"reading s3://{bucket.bucket}/{FOLDER}/w.0-0.parquet failed"):
+        open_served(config, as_of=DAY + timedelta(days=1))
+    bucket.open()
+    bucket.put(f"{FOLDER}/w.0-0.parquet", b"nothing")
+    (found,) = open_served(config, as_of=DAY + timedelta(days=1)).findings
+    assert found.name == "log_readable"
 
 
 TOML = """
