@@ -18,6 +18,7 @@ from rehone.config import BUILT_IN, Candidate, Train
 from rehone.errors import TrainingError
 from rehone.records import CandidateResult, Window
 from rehone.train.plan import make_plan
+from rehone.train.spilled import Spilled
 
 BIKES = Path(__file__).parent.parent / "examples/bike_high_demand/bike_high_demand.parquet"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -473,3 +474,104 @@ def test_fits_run_up_to_the_limit_of_the_control_group(
 def test_fits_run_no_wider_than_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3})
     assert cgroups(tmp_path, "0::/\n", {"cpu.max": "800000 100000"}) == 2
+
+
+# --- rows that stand for more than themselves ----------------------------------------------------
+
+
+def weighed(rows: train.TrainingRows, weights: Any) -> train.TrainingRows:
+    return replace(rows, frame=rows.frame.with_columns(__weight__=pl.Series(weights, dtype=pl.Float64)))
+
+
+def test_a_weight_of_one_changes_nothing() -> None:
+    rows = made()
+    for name in ("hist_gradient_boosting", "lightgbm", "logistic_regression"):
+        policy = quick(candidates=(Candidate(estimator=name),), windows=("trailing", "decay"))
+        plain = train.search(rows, policy, seed=7)
+        found = train.search(weighed(rows, np.ones(200)), policy, seed=7)
+        assert found.predictor.contract.names == ("x",)
+        np.testing.assert_allclose(found.oof_scores, plain.oof_scores, atol=1e-6)
+        assert found.predictor.threshold == pytest.approx(plain.predictor.threshold, abs=1e-6)
+
+
+def test_weights_reach_the_fit_and_multiply_those_of_age() -> None:
+    rows = made()
+    weights = np.where(rows.frame["label"].to_numpy() == 1, 1.0, 25.0)
+    plan = make_plan(weighed(rows, weights).frame, START, rows.contract, quick(windows=("all", "decay")), 7)
+    every = np.arange(200)
+    ages = (plan.times.max() - plan.times) / np.timedelta64(1, "D")
+    np.testing.assert_array_equal(plan.weights_of("all", every), weights)
+    np.testing.assert_allclose(plan.weights_of("decay", every), weights * 0.5 ** (ages / 90))
+    policy = quick(candidates=(Candidate(estimator="logistic_regression"),))
+    lighter = train.search(rows, policy, seed=7).oof_scores.mean()
+    assert train.search(weighed(rows, weights), policy, seed=7).oof_scores.mean() < lighter / 2
+
+
+def test_a_threshold_of_least_cost_counts_each_row_as_often_as_it_stands_for() -> None:
+    scores, labels = np.array([0.9, 0.8, 0.6, 0.4]), np.array([1, 0, 1, 0])
+    policy = Train(cost_false_positive=1, cost_false_negative=10)
+    assert train.choose_threshold(scores, labels, policy) == pytest.approx(0.5)
+    assert train.choose_threshold(scores, labels, policy, np.array([1.0, 9.0, 1.0, 1.0])) == pytest.approx(0.5)
+    assert train.choose_threshold(scores, labels, policy, np.array([1.0, 11.0, 1.0, 1.0])) == pytest.approx(0.85)
+
+
+def test_a_recall_floor_counts_positives_as_often_as_they_stand_for() -> None:
+    scores, labels = np.array([0.9, 0.8, 0.6, 0.4]), np.array([1, 0, 1, 0])
+    policy = Train(threshold="recall", recall_floor=0.7)
+    assert train.choose_threshold(scores, labels, policy) == pytest.approx(0.5)
+    assert train.choose_threshold(scores, labels, policy, np.array([8.0, 1.0, 2.0, 1.0])) == pytest.approx(0.85)
+
+
+def test_a_candidate_that_cannot_weigh_rows_is_told_so_for_a_sample() -> None:
+    nearest = Candidate(estimator="sklearn.neighbors.KNeighborsClassifier")
+    found = train.search(weighed(made(), np.full(200, 2.0)), quick(candidates=(nearest, *quick().candidates)), seed=7)
+    assert found.candidates[0].error == (
+        "sklearn.neighbors.KNeighborsClassifier cannot weigh rows, which a sample with weights needs "
+        "(data.max_negatives): remove this candidate from train.candidates, or data.max_negatives"
+    )
+
+
+@pytest.mark.parametrize("bad", [None, 0.0, -1.0, np.nan, np.inf])
+def test_a_weight_that_is_none_is_refused(bad: float | None) -> None:
+    with pytest.raises(TrainingError, match=r"^1 of 200 rows have a __weight__ that is not a finite number above 0: "):
+        train.search(weighed(made(), [bad, *np.ones(199)]), quick(), seed=7)
+
+
+def test_a_weight_is_never_a_feature() -> None:
+    rows = weighed(made(), np.ones(200))
+    named = replace(rows, contract=artifact.learn_contract(rows.frame, ["x", "__weight__"], label="label"))
+    with pytest.raises(TrainingError, match=r"^__weight__ says .*: it cannot be a feature, exclude it$"):
+        train.search(named, quick(), seed=7)
+
+
+# --- rows on disk --------------------------------------------------------------------------------
+
+
+def test_a_matrix_on_disk_gives_the_rows_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rehone.train.spilled.SLICE", 7)
+    matrix = np.random.default_rng(0).normal(size=(50, 3))
+    matrix[4, 1] = np.nan
+    found = Spilled((matrix[i : i + 20] for i in range(0, 50, 20)), 3, tmp_path)
+    assert (len(found), found.shape) == (50, (50, 3))
+    for rows in (np.arange(50), np.array([49, 0, 7, 7, 3]), np.array([13, 14]), np.array([], dtype=np.int64)):
+        np.testing.assert_array_equal(found[rows], matrix[rows])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_cannot_be_written_to_disk_are_told_with_what_to_do() -> None:
+    with pytest.raises(TrainingError) as caught:
+        Spilled([np.zeros((2, 2))], 2, Path("/proc/nowhere"))
+    assert str(caught.value) == (
+        "the training rows cannot be written to /proc/nowhere (No such file or directory): an external-memory candidate "
+        "needs about 8 bytes a row and feature there: free room, or set project.cache"
+    )
+
+
+def test_a_candidate_without_its_library_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = quick(candidates=(Candidate(estimator="xgboost_external"), *quick().candidates))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    found = train.search(made(), policy, seed=7)
+    assert found.candidates[0].error == (
+        "xgboost_external needs XGBoost, which is not installed: pip install 'rehone[xgboost]'"
+    )
+    assert found.winner.estimator == "hist_gradient_boosting"

@@ -111,8 +111,9 @@ def _width(cluster: Cluster, policy: Train) -> int:
 
 
 def _given_up(cluster: Cluster, why: str, done: Mapping[int, Fold], jobs: Jobs) -> str:
+    left = dict.fromkeys(entrant.title for number, (entrant, _) in jobs.items() if number not in done)
     return (
-        f"{why}; {len(done)} of {len(jobs)} fits had ended: look at the workers' own logs (too little memory is the "
+        f"{why}; {len(done)} of {len(jobs)} fits had ended, not those of {', '.join(left)}: look at the workers' own logs (too little memory is the "
         f"usual cause), give {cluster.name} workers that stay, or set train.backend to threads"
     )
 

@@ -234,9 +234,9 @@ def _pages(feed: _Feed, prefix: Path) -> Any:
 
 def _on_dask(model: Any, feed: _Feed, clusters: Clusters | None) -> Any:
     """Train on all workers of a Dask cluster, each with its own slices of the rows."""
+    client = _of(clusters).dask().client
     from xgboost import dask as distributed
 
-    client = _of(clusters).dask().client
     workers = sorted(client.nthreads())
     matrix, labels, weights = _Laid(client), _Laid(client), _Laid(client)
     for number, part in enumerate(feed.for_workers(len(workers))):
@@ -275,9 +275,9 @@ class _Laid:
 
 def _on_spark(model: Any, feed: _Feed, clusters: Clusters | None) -> Any:
     """Train on the executors of a Spark session, one task for each of its cores."""
+    spark = _of(clusters).spark()
     from xgboost.spark import SparkXGBClassifier
 
-    spark = _of(clusters).spark()
     frames = [spark.session.createDataFrame(_table(part)) for part in feed]
     rows = functools.reduce(lambda one, other: one.unionAll(other), frames)
     names = [name for name in rows.columns if name not in ("label", "weight")]

@@ -119,7 +119,7 @@ class Dask:
                     n_workers=workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.ERROR,
                 )
             )
@@ -192,12 +192,18 @@ class OnRay:
     """What lies in Ray's object store; each node fetches it once."""
 
     ref: Any
+    paths: tuple[str, ...] = ()
 
     def get(self) -> Any:
-        """Return it, on whatever node this is called."""
+        """Return it, on whatever node this is called; `paths` are where modules are found besides."""
         import ray
 
+        sys.path.extend(path for path in self.paths if path not in sys.path)
         return ray.get(self.ref)
+
+
+_LOOPBACK = {"_node_ip_address": "127.0.0.1"}
+"""Keep a cluster of one machine to that machine: whoever reaches its ports may run code."""
 
 
 class Ray:
@@ -214,6 +220,7 @@ class Ray:
         self._ray = _imported("ray", "Ray", "rehone[ray]")
         self._at = address or "this machine"
         self._own = not self._ray.is_initialized()
+        self._paths = () if address else tuple(sys.path)  # Dask hands them on by itself
         if self._own:
             self._connect(address, workers)
         try:
@@ -240,7 +247,7 @@ class Ray:
         room = self.fits_at_a_time()
         processes = max(2, room)  # for one, joblib would stay in this process
         backend = _ray_backend({"num_cpus": room / processes})
-        return joblib.parallel_config(backend, n_jobs=processes), OnRay(self._ray.put(plan))
+        return joblib.parallel_config(backend, n_jobs=processes), OnRay(self._ray.put(plan), self._paths)
 
     def trouble(self) -> str | None:
         try:
@@ -253,7 +260,7 @@ class Ray:
         return self._unlike
 
     def _connect(self, address: str | None, workers: int) -> None:
-        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, **_LOOPBACK}
         try:
             self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
@@ -360,4 +367,4 @@ def _differences(there: dict[str, dict[str, str]]) -> tuple[str, ...]:
 def short(error: BaseException) -> str:
     """Return an error in one line."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

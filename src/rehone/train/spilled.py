@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +34,7 @@ class Spilled:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=folder, prefix="matrix-", buffering=0)  # noqa: SIM115  lives as long as the object
+            weakref.finalize(self, self._file.close)
             for part in parts:
                 np.ascontiguousarray(part, dtype=np.float64).tofile(self._file)
                 rows += len(part)
@@ -65,8 +68,6 @@ class Spilled:
             into[at] = self._read(first, last - first + 1)[numbers - first]
 
     def _read(self, first: int, count: int) -> NDArray[np.float64]:
-        import os
-
         width = self.shape[1]
         data = os.pread(self._file.fileno(), count * width * 8, first * width * 8)
         return np.frombuffer(data, dtype=np.float64).reshape(count, width)
