@@ -186,7 +186,7 @@ def tasks(client: SyncPrefectClient, run: FlowRun) -> list[TaskRun]:
         found = client.read_task_runs(task_run_filter=chosen)
         return found if found and all(t.state and t.state.is_final() for t in found) else []
 
-    found: list[TaskRun] = until(30, written)  # the server hears of tasks as events, a moment later
+    found: list[TaskRun] = until(60, written)  # the server hears of tasks as events, a moment later
     return found
 
 
@@ -259,7 +259,7 @@ def test_a_transient_failure_is_tried_again(client: SyncPrefectClient, project: 
     data.rename(away)
 
     def put_back() -> None:
-        failed = until(60, lambda: [r for r in RunLog(project.root / "runs").records() if r.status])
+        failed = until(120, lambda: [r for r in RunLog(project.root / "runs").records() if r.status])
         assert failed[0].status is RunStatus.FAILED
         away.rename(data)
 
@@ -340,7 +340,7 @@ def test_a_run_that_is_cancelled_on_trial_puts_the_champion_back_and_closes_its_
     with an_old_service(before.version) as url, serving(live, server) as name:
         live.configure(deploy={"health_url": url, "trial_seconds": 120}, gate={"margin_cost": 0.5})
         run = client.create_flow_run_from_deployment(name, parameters={"as_of": day(118), "force": True})
-        until(90, lambda: store.log()[-1].state is DeploymentState.TRIAL)
+        until(240, lambda: store.log()[-1].state is DeploymentState.TRIAL)
         client.set_flow_run_state(run.id, State(type="CANCELLING"))
         assert ending(client, run).is_cancelled()
     record = last(live)
@@ -420,5 +420,5 @@ def ending(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
         state = client.read_flow_run(run.id).state
         return state if state and state.is_final() else None
 
-    found: State[Any] = until(90, final)
+    found: State[Any] = until(240, final)
     return found
