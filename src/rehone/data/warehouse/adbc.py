@@ -143,7 +143,7 @@ class Database(ABC):
 
         try:
             yield
-        except (adbc_driver_manager.Error, pyarrow.ArrowException) as error:
+        except (adbc_driver_manager.Error, pyarrow.ArrowException, OSError) as error:  # batches fail as OSError
             self.close()  # a transaction that failed answers nothing more
             raise self._problem(error) from error
 
@@ -172,11 +172,9 @@ class PostgreSQL(Database):
         self._do("SET LOCAL idle_in_transaction_session_timeout = 0")
 
     def _problem(self, error: Exception) -> DataError:
-        state, text = getattr(error, "sqlstate", None) or "", str(error)
-        said = _between(text, ("ERROR:", "FATAL:", "failed:", "connect:"))
-        if not state and "SQLSTATE: " in text:
-            state = text.rpartition("SQLSTATE: ")[2][:5]
-        away, remedy = _remedy(state, said)
+        said = _between(str(error), ("ERROR:", "FATAL:", "failed:", "connect:"))
+        state = getattr(error, "sqlstate", None)
+        away, remedy = _remedy(state or _guessed(str(error)))
         shown = f"{said} ({state})" if state else said
         return (SourceAway if away else DataError)(f"{self.address}: {shown}: {remedy}")
 
@@ -287,21 +285,25 @@ def _between(text: str, marks: tuple[str, ...]) -> str:
     return lines[0].rstrip(".:") if lines else "no reason was given"
 
 
-def _remedy(state: str, said: str) -> tuple[bool, str]:
-    """Say what to do by the code of an error, and whether the server is away rather than the question wrong."""
-    lowered = said.lower()
-    if state.startswith("28") or "password" in lowered or "authentication" in lowered:
-        return False, "give PGPASSWORD or a line in ~/.pgpass for this user, and see that pg_hba.conf lets it in"
-    if not state and "does not exist" in lowered:
-        return False, "correct the user and the database in data.source"
-    for start, away, remedy in _REMEDIES:
-        if state.startswith(start):
-            return away, remedy
-    return (True, _AWAY) if not state else (False, "look at the server's log")
+def _guessed(text: str) -> str:
+    """Return the code of an error that came without one, as those of a lost connection and of batches do."""
+    lowered = text.lower()
+    return next((state for words, state in _WORDS if words in lowered), "")
+
+
+def _remedy(state: str) -> tuple[bool, str]:
+    """Say whether the server is away rather than the question wrong, and what to do."""
+    found = ((away, remedy) for start, away, remedy in _REMEDIES if state.startswith(start))
+    return next(found, (False, "look at the server's log"))
 
 
 _AWAY = "see that the server runs and can be reached from here, then try again"
 _REMEDIES = (
+    (
+        "28",
+        False,
+        "give PGPASSWORD or a line in ~/.pgpass for this user, and see that pg_hba.conf lets it in",
+    ),
     ("42501", False, "grant this user SELECT on what data.query reads"),
     ("42", False, "correct data.query"),
     ("22", False, "correct data.query, which asks for what a value is not"),
@@ -311,5 +313,24 @@ _REMEDIES = (
     ("53", True, "the server is short of room or connections: try later"),
     ("08", True, _AWAY),
     ("57", True, _AWAY),
-    ("3D", False, "correct the database in data.source"),
+    ("3D", False, "correct the user and the database in data.source"),
 )
+_WORDS = (
+    ("password", "28P01"),
+    ("authentication", "28000"),
+    ("pg_hba", "28000"),
+    ("statement timeout", "57014"),
+    ("conflict with recovery", "40001"),
+    ("terminating connection", "57P01"),
+    ("no room", "53100"),
+    ("temp_file_limit", "53400"),
+    ("too many", "53300"),
+    ('database "', "3D000"),
+    ('role "', "3D000"),
+    ("invalid", "22000"),
+    ("out of range", "22000"),
+    ("division by zero", "22000"),
+    ("connect", "08006"),
+    ("execution error", "22000"),
+)
+"""What a message without a code is about, by words that libpq and the server use; the first that is there counts."""

@@ -230,4 +230,5 @@ def _others(rows: pl.DataFrame) -> Sequence[str]:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = str(error).rpartition("IO error: ")[2]
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
