@@ -57,7 +57,12 @@ When = date | datetime | str | None
 
 
 def run_pipeline(
-    project: Where = ".", *, as_of: When = None, force: bool = False, listen: Callable[[Event], None] | None = None
+    project: Where = ".",
+    *,
+    as_of: When = None,
+    force: bool = False,
+    listen: Callable[[Event], None] | None = None,
+    frame: object | None = None,
 ) -> RunRecord:
     """Do what `rehone run` does, and return the record of the run.
 
@@ -66,6 +71,7 @@ def run_pipeline(
         as_of: pretend that it is this day (its midnight in `data.timezone`); left out: now.
         force: train a challenger although no trigger fired; validation and the gate stay.
         listen: is told each stage as it starts, gets on and ends.
+        frame: lazy frame (PySpark, DuckDB, Dask, SQLFrame, Polars) that stands for data.source.
 
     Raises:
         ConfigError: the project's configuration cannot be used.
@@ -74,7 +80,8 @@ def run_pipeline(
     from rehone import pipeline
 
     config = _config(project)
-    return _told(config, pipeline.run(config, _door(config, moment(as_of, config), force=force, listen=listen)))
+    door = replace(_door(config, moment(as_of, config), force=force, listen=listen), frame=frame)
+    return _told(config, pipeline.run(config, door))
 
 
 STAGES = ("check", "validate", "train", "judge", "deploy")
@@ -168,12 +175,15 @@ def _door(
     )
 
 
-def check(project: Where = ".", *, as_of: When = None) -> Preview:
-    """Say whether a run would retrain on that day, and why; change nothing."""
+def check(project: Where = ".", *, as_of: When = None, frame: object | None = None) -> Preview:
+    """Say whether a run would retrain on that day, and why; change nothing.
+
+    A lazy `frame` stands for data.source, as in `run_pipeline`.
+    """
     from rehone import pipeline
 
     config = _config(project)
-    return pipeline.preview(config, as_of=moment(as_of, config), now=_now())
+    return pipeline.preview(config, as_of=moment(as_of, config), now=_now(), frame=frame)
 
 
 def load(project: Where = ".", version: str | None = None) -> Predictor:

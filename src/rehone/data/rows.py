@@ -22,6 +22,10 @@ class Rows(Protocol):
         """How much there is, in words: "90 files"."""
 
     @property
+    def there(self) -> bool:
+        """Whether there is anything at all that could be read."""
+
+    @property
     def findings(self) -> tuple[Check, ...]:
         """Everything seen so far that is wrong or odd with the source itself."""
 

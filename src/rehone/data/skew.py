@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from rehone.columns import as_text
+from rehone.data.rows import Rows
 from rehone.data.served import ID, Served
-from rehone.data.source import Source
 from rehone.records import Contract, Feature, FeatureKind, Skew, Window
 
 MOST_IDS = 100_000
@@ -19,7 +19,7 @@ _AROUND = timedelta(days=2)
 """An event may be dated a little before or after it was asked about."""
 
 
-def skew(served: Served, offline: Source, contract: Contract, window: Window) -> tuple[Skew, ...]:
+def skew(served: Served, offline: Rows, contract: Contract, window: Window) -> tuple[Skew, ...]:
     """Return, for each feature that both have, how often they differ for the same id.
 
     Ids that the offline table holds more than once are left out: it does not say which row was

@@ -79,6 +79,11 @@ class Source:
         return f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}"
 
     @property
+    def there(self) -> bool:
+        """Whether there is any file that can be read."""
+        return bool(self.files)
+
+    @property
     def findings(self) -> tuple[Check, ...]:
         """Everything seen so far that is wrong or odd with the files themselves."""
         return (*self._found, *self._failed)

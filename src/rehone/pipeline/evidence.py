@@ -14,7 +14,7 @@ import polars as pl
 from rehone import artifact, data, drift, monitor, profile, signing
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
-from rehone.data import Source
+from rehone.data import Rows
 from rehone.errors import ArtifactError, ContractError, StoreError
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.loop import Live, served_evidence
@@ -104,7 +104,7 @@ class Look:
     forced: bool = False
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Rows:
         """The data that is scored again, which are not what was served."""
         return self.feeds.offline or self.feeds.learn
 
@@ -146,29 +146,24 @@ def _drift(view: Look, champion: Champion, reference: Profile, evidence: Evidenc
     window = Window(view.as_of - timedelta(days=view.config.trigger.window_days), view.as_of)
     counts = view.source.counts(window, reference)
     if view.config.data.score_column is None and counts.rows:
-        counts = replace(counts, scores=_scores_again(view, champion, window, counts.rows))
+        counts = replace(counts, scores=_scores_again(view, champion, window))
     scores = drift.score_drift(reference, counts) if reference.scores and counts.scores else None
     return replace(
         evidence, window=window, rows=counts.rows, drift=drift.feature_drift(reference, counts), scores=scores
     )
 
 
-def _scores_again(view: Look, champion: Champion, window: Window, n: int) -> ScoreProfile | None:
+def _scores_again(view: Look, champion: Champion, window: Window) -> ScoreProfile | None:
     names = champion.predictor.contract.names
     if champion.profile is None or any(name not in view.source.columns for name in names):
         return None
-    rows = _every_kth(view.source.scan(window, names), n, view.config.trigger.score_sample_rows).collect()
+    rows = view.source.some(window, names, view.config.trigger.score_sample_rows)
     try:
         scores = champion.predictor.predict_proba(rows)
     except ContractError:
         return None
     scored = rows.with_columns(pl.Series("__score__", scores))
     return profile.count(scored, champion.profile, score="__score__").scores
-
-
-def _every_kth(rows: pl.LazyFrame, n: int, most: int) -> pl.LazyFrame:
-    step = -(-n // most)
-    return rows.gather_every(step) if step > 1 else rows
 
 
 def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: Evidence) -> Evidence:
@@ -193,11 +188,8 @@ def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: E
 def _labelled(view: Look, needed: tuple[str, ...], window: Window) -> pl.DataFrame:
     roles = view.config.data
     wanted = dict.fromkeys((*needed, *((roles.label_due_column,) if roles.label_due_column else ())))
-    rows = view.source.mature(view.source.scan(window, tuple(wanted))).drop_nulls(
-        [roles.label, *([roles.score_column] if roles.score_column else [])]
-    )
-    n = rows.select(pl.len()).collect().item()
-    return _every_kth(rows, n, SCORED_ROWS).collect()
+    there = (roles.label, *((roles.score_column,) if roles.score_column else ()))
+    return view.source.some(window, tuple(wanted), SCORED_ROWS, there=there)
 
 
 def _measure(
@@ -232,7 +224,7 @@ def findings(feeds: Feeds, config: Config, as_of: datetime, champion: Champion |
     span = source.span()
     fresh = data.freshness(span.end if span else None, as_of, config.data)
     reference = champion.profile if champion else None
-    lost = data.missing_features(source.features(), reference, source.columns) if source.files else ()
+    lost = data.missing_features(source.features(), reference, source.columns) if source.there else ()
     strange = _strangers(config, feeds.known)
     return (*source.findings, *feeds.warnings, *lost, *strange, *((fresh,) if fresh else ()))
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rehone import data
 from rehone.config import Config
-from rehone.data import Labels, Served, Source, Taught
+from rehone.data import NAMED, Labels, Rows, Served, Taught
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus
 
@@ -22,8 +22,8 @@ class Feeds:
     needed and cannot be read; `served` and `labels` are `None` when the loop is not closed.
     """
 
-    learn: Source
-    offline: Source | None
+    learn: Rows
+    offline: Rows | None
     served: Served | None = None
     labels: Labels | None = None
     notes: tuple[Check, ...] = ()
@@ -49,10 +49,11 @@ class Feeds:
         return tuple(dict.fromkeys(every))
 
 
-def open_feeds(config: Config, as_of: datetime, *, champion: bool) -> Feeds:
+def open_feeds(config: Config, as_of: datetime, *, champion: bool, frame: object | None = None) -> Feeds:
     """Open what the configuration names, as it was at `as_of`.
 
-    Before there is a champion nothing was served: then data.source is learned from.
+    Before there is a champion nothing was served: then data.source is learned from. A lazy
+    `frame` stands for data.source.
 
     Raises:
         DataError: data.source is needed, and nothing can be read of it.
@@ -60,27 +61,29 @@ def open_feeds(config: Config, as_of: datetime, *, champion: bool) -> Feeds:
     policy = config.predictions
     learn_served = policy.train_on == "served" and champion
     if policy.evidence == "data" and not learn_served:
-        source = _data(config, as_of)
+        source = _data(config, as_of, frame)
         return Feeds(learn=source, offline=source, notes=_from_data(config, champion=champion))
     labels = data.open_labels(config, as_of)
     served = data.open_served(config, as_of=as_of, since=None if learn_served else _since(config, as_of))
     if not learn_served:
-        source = _data(config, as_of)
+        source = _data(config, as_of, frame)
         notes = _from_data(config, champion=champion)
         return Feeds(learn=source, offline=source, served=served, labels=labels, notes=notes)
-    offline = _data(config, as_of) if policy.evidence == "data" else _data_if_any(config, as_of)
+    offline = _data(config, as_of, frame) if policy.evidence == "data" else _data_if_any(config, as_of, frame)
     own = config.data.id_column
     ids = offline.columns.get(own) if offline and own else None
     return Feeds(learn=data.learn_from(served, labels, ids=ids), offline=offline, served=served, labels=labels)
 
 
-def _data(config: Config, as_of: datetime) -> Source:
+def _data(config: Config, as_of: datetime, frame: object | None) -> Rows:
+    if frame is not None or config.data.source.startswith(NAMED):
+        return data.open_engine(config.data, config.root, as_of=as_of, frame=frame)
     return data.open_source(config.data, config.root, cache=config.cache_path, as_of=as_of, storage=config.storage)
 
 
-def _data_if_any(config: Config, as_of: datetime) -> Source | None:
+def _data_if_any(config: Config, as_of: datetime, frame: object | None) -> Rows | None:
     try:
-        return _data(config, as_of)
+        return _data(config, as_of, frame)
     except DataError:  # a project that learns from the log needs no other table
         return None
 

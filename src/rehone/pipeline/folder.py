@@ -4,6 +4,7 @@
                               look.json       what was live when the run looked, and what it saw of the feeds
                               features.json   what a challenger may learn from
                               rows.parquet    the matured rows, sorted by time
+                              population.json what is to be remembered of all rows, where a sample was drawn
                               search.json     candidates, threshold and contract of the winner
                               scores.npz      what the winner said of rows that it had not learned from
                               preprocessor.*, model.*
@@ -29,10 +30,11 @@ from rehone.disk import Disk
 from rehone.errors import Corrupt, StoreError
 from rehone.pipeline.scene import Scene
 from rehone.places import Place
-from rehone.records import CandidateResult, Check, Contract, Deployment, Window
+from rehone.records import CandidateResult, Check, Contract, Deployment, Profile, Window
 
 FINISHED = "finished.json"
 LOOK, FEATURES, ROWS, SEARCH, SCORES = "look.json", "features.json", "rows.parquet", "search.json", "scores.npz"
+POPULATION = "population.json"
 
 Stages = dict[str, dict[str, str]]
 """For each stage that has ended, in order: the files that it left, each with its SHA-256."""
@@ -113,7 +115,8 @@ def kept(scene: Scene, stage: str) -> dict[str, bytes]:
     if stage == "validate":
         buffer = io.BytesIO()
         scene.rows.write_parquet(buffer, compression="zstd", compression_level=1)
-        return {FEATURES: codec.encode(scene.features), ROWS: buffer.getvalue()}
+        population = {POPULATION: codec.encode(scene.population)} if scene.population else {}
+        return {FEATURES: codec.encode(scene.features), ROWS: buffer.getvalue(), **population}
     if stage == "train":
         return _kept_search(scene)
     return {}
@@ -186,6 +189,8 @@ def find(scene: Scene, folder: Folder) -> None:
     if "validate" in done and record.split:
         scene.features = codec.decode(folder.read(FEATURES), tuple[str, ...], source=FEATURES)
         scene.rows, scene.split = pl.read_parquet(io.BytesIO(folder.read(ROWS))), record.split
+    if POPULATION in done.get("validate", {}):
+        scene.population = codec.decode(folder.read(POPULATION), Profile, source=POPULATION)
     if "train" in done:
         scene.search = _search(scene, folder)
     if "judge" in done and record.verdict:

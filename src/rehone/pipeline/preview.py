@@ -15,12 +15,13 @@ from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store, has_store
 
 
-def preview(config: Config, *, as_of: datetime, now: datetime) -> Preview:
+def preview(config: Config, *, as_of: datetime, now: datetime, frame: object | None = None) -> Preview:
     """Say what a run would decide on that day, and change nothing.
 
     The champion is the version that was live on that day by the deployment log. Where a run would
     train, its window is judged as the run would, in streamed aggregates: no row is kept. `now` is
-    the time on the clock: what is dated later than that is in the future on any day.
+    the time on the clock: what is dated later than that is in the future on any day. A lazy `frame`
+    stands for data.source.
 
     Raises:
         DataError: the data cannot be read.
@@ -33,7 +34,7 @@ def preview(config: Config, *, as_of: datetime, now: datetime) -> Preview:
         champion = read_champion(store, _live_on(store, as_of), config)
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)
-    feeds = open_feeds(config, as_of, champion=champion is not None)
+    feeds = open_feeds(config, as_of, champion=champion is not None, frame=frame)
     evidence = look(Look(config=config, feeds=feeds, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
     decision = trigger.decide(evidence, config.trigger, config.predictions)
     found = findings(feeds, config, as_of, champion)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
 from rehone import artifact, codec, profile, signing
 from rehone.pipeline.comparison import marks
 from rehone.pipeline.scene import Ending, Scene
+from rehone.pipeline.taking import weights_of
 from rehone.records import Manifest, Profile, Window
 
 
@@ -37,15 +40,19 @@ def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
     predictor = scene.search.predictor
     window = Window(scene.split.train.start, scene.split.holdout.end)
     trailing = scene.rows.filter(pl.col("__time__") >= window.start)
+    last = slice(scene.rows.height - trailing.height, None)
     scores = np.full(scene.rows.height, np.nan)
     scores[scene.search.oof_index] = scene.search.oof_scores
     scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
+    if scene.population is not None:  # a sample was drawn, and the counts are of all rows
+        found = profile.scored_drawn(trailing["__time__"], scores[last], weights_of(trailing))
+        return replace(scene.population, scores=found, threshold=predictor.threshold)
     return profile.build(
         trailing,
         predictor.contract,
         window=window,
         label=scene.config.data.label,
-        scores=scores[scene.rows.height - trailing.height :],
+        scores=scores[last],
         threshold=predictor.threshold,
     )
 

@@ -10,11 +10,11 @@ import polars as pl
 
 from rehone import train
 from rehone.config import Config
-from rehone.data import Source
+from rehone.data import Rows
 from rehone.pipeline.draft import Draft, Listen
 from rehone.pipeline.evidence import Champion
 from rehone.pipeline.feeds import Feeds
-from rehone.records import Deployment, RunStatus, Split, TriggerDecision, Verdict
+from rehone.records import Deployment, Profile, RunStatus, Split, TriggerDecision, Verdict
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -23,7 +23,7 @@ Ending = tuple[RunStatus, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """What only the outside knows: the clock, who asks, where, and who listens."""
+    """What only the outside knows: the clock, who asks, where, who listens, and a lazy frame of the data."""
 
     as_of: datetime
     clock: Callable[[], datetime]
@@ -33,6 +33,7 @@ class Door:
     pid: int
     git_commit: str | None = None
     force: bool = False
+    frame: object | None = None
     listen: Listen = field(default=lambda _: None)
 
 
@@ -52,12 +53,13 @@ class Scene:
     features: tuple[str, ...] = ()
     rows: pl.DataFrame = field(init=False)
     split: Split = field(init=False)
+    population: Profile | None = None
     search: train.Search = field(init=False)
     verdict: Verdict = field(init=False)
     version: str = ""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Rows:
         """The rows that a challenger may learn from."""
         return self.feeds.learn
 

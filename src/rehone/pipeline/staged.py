@@ -137,7 +137,7 @@ def _restored(config: Config, door: Door, books: _Books, draft: Draft) -> Scene:
     scene.head = before.head
     scene.champion = read_champion(books.store, scene.head, config)
     if "validate" not in folder.finished():
-        scene.feeds = open_feeds(config, door.as_of, champion=scene.champion is not None)
+        scene.feeds = open_feeds(config, door.as_of, champion=scene.champion is not None, frame=door.frame)
         scene.feeds = scene.feeds.remembering(before.warnings)
     find(scene, folder)
     if "judge" in folder.finished():  # a promotion may have been interrupted

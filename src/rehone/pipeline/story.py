@@ -11,12 +11,10 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-import polars as pl
-
 import rehone
 from rehone import artifact, codec, data, deploy, gate, signing, train, trigger
 from rehone.config import Config
-from rehone.data import Source
+from rehone.data import Rows
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline.comparison import Matter, holdout, scored_champion
 from rehone.pipeline.draft import Draft
@@ -25,6 +23,7 @@ from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
 from rehone.pipeline.shadowing import shadow
+from rehone.pipeline.taking import take
 from rehone.pipeline.words import acting, all_of, resting, set_back, unreadable
 from rehone.records import (
     CheckStatus,
@@ -140,19 +139,20 @@ def _look(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, unreadable(scene.champion)
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
-    scene.feeds = open_feeds(config, scene.door.as_of, champion=scene.champion is not None)
+    scene.feeds = open_feeds(config, scene.door.as_of, champion=scene.champion is not None, frame=scene.door.frame)
     found = findings(scene.feeds, config, scene.door.as_of, scene.champion)
     draft.note(data_checks=found)
     if broken := acting(found):
         return RunStatus.FAILED, all_of("data incident", broken)
     evidence = look(_view(config, scene, forced=scene.door.force))
     draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))
-    files = f"{len(scene.source.files):,} file{'s' if len(scene.source.files) != 1 else ''}"
     if scene.champion is None:
-        draft.say(f"no champion yet; {files}")
+        draft.say(f"no champion yet; {scene.source.extent}")
     else:
         rows = "predictions" if evidence.origin == "served" else "rows"
-        draft.say(f"champion {short_id(scene.champion.id)}; {files}, {evidence.rows:,} {rows} in the current window")
+        draft.say(
+            f"champion {short_id(scene.champion.id)}; {scene.source.extent}, {evidence.rows:,} {rows} in the current window"
+        )
     return None
 
 
@@ -193,20 +193,14 @@ def _validate(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)
     read = _history(config, scene.source, window)
     draft.note(data=scene.source.describe(read))
-    rows = scene.source.mature(scene.source.read(read, _columns(config, scene.features)))
-    scene.rows = rows.drop_nulls(config.data.label)
-    trailing = scene.rows.filter(pl.col("__time__") >= window.start)
-    scene.split = train.split(
-        trailing["__time__"].dt.replace_time_zone(None).to_numpy(),
-        trailing[config.data.label].to_numpy(),
-        window=window,
-        holdout=config.train.holdout,
-    )
+    taken = take(config, scene.source, read, window, _columns(config, scene.features))
+    scene.rows, scene.split, scene.population = taken.rows, taken.split, taken.population
     draft.note(split=scene.split)
     warned = sum(check.status is CheckStatus.WARN for check in checks)
     draft.say(
         f"{scene.split.train_rows:,} rows to learn from, {scene.split.holdout_rows:,} held out "
         f"({scene.split.holdout_positives:,} positives) from {_day(scene.split.holdout.start)} on"
+        + (f"; brought to learn from: {scene.split.drawn.sentence}" if scene.split.drawn else "")
         + (f"; {warned} warning{'s' if warned > 1 else ''}" if warned else "")
     )
     return None
@@ -217,7 +211,7 @@ def trailing_window(config: Config, as_of: datetime) -> Window:
     return Window(as_of - timedelta(days=config.data.lookback_days + config.data.label_delay_days), as_of)
 
 
-def _history(config: Config, source: Source, window: Window) -> Window:
+def _history(config: Config, source: Rows, window: Window) -> Window:
     if set(config.train.windows) == {"trailing"}:
         return window
     span = source.span()
@@ -239,7 +233,10 @@ def _train(scene: Scene) -> Ending | None:
         learn, scene.features, label=config.data.label, categorical=config.data.categorical
     )
     rows = train.TrainingRows(
-        frame=learn, trailing_start=trailing_window(config, scene.door.as_of).start, contract=contract
+        frame=learn,
+        trailing_start=trailing_window(config, scene.door.as_of).start,
+        contract=contract,
+        folder=config.cache_path,
     )
     scene.search = train.search(
         rows,

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rehone.data.engines.counting import Question, in_parts
-from rehone.data.engines.hashing import HASH, hashed
-from rehone.data.engines.table import LARGEST, MICROS, QUARTER, Table, count_if, moment_of, narwhals
+from rehone.data.engines.hashing import ALL_HASHES, HASH, hashed
+from rehone.data.engines.table import LARGEST, MICROS, QUARTER, Table, count_if, floored, moment_of, narwhals
 from rehone.data.facts import HUGE, ODD_LABEL, Asked, columns_of
 from rehone.data.schema import family
 from rehone.records import FeatureKind
@@ -22,7 +22,6 @@ SAMPLED_ABOVE = 1_000_000
 
 LABEL = "__label__"
 _EXAMPLES = 3
-_CLASSES = 2**32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def by_day(table: Table, rows: Any, mature: Any) -> Days:
     """Count rows and matured rows of each local day, by quarters of an hour, of which each lies in one."""
     nw = narwhals()
     due = nw.when(mature).then(1).otherwise(0)
-    marked = rows.with_columns(_floored(nw.col(MICROS), QUARTER).alias("__quarter__"), due.alias("__due_now__"))
+    marked = rows.with_columns(floored(nw.col(MICROS), QUARTER).alias("__quarter__"), due.alias("__due_now__"))
     grouped = marked.group_by("__quarter__").agg(nw.len().alias("n"), nw.col("__due_now__").sum().alias("m"))
     zone, found, matured = ZoneInfo(table.policy.timezone), dict[date, int](), dict[date, int]()
     for row in table.fetch(grouped):
@@ -65,10 +64,6 @@ def by_day(table: Table, rows: Any, mature: Any) -> Days:
         found[day] = found.get(day, 0) + int(row["n"])
         matured[day] = matured.get(day, 0) + int(row["m"] or 0)
     return Days(rows=found, mature=matured)
-
-
-def _floored(column: Any, step: int) -> Any:
-    return column - ((column % step) + step) % step
 
 
 def summary(table: Table, mature: Any, asked: Asked) -> dict[str, Any]:
@@ -162,7 +157,7 @@ def duplicate_share(table: Table, mature: Any, asked: Asked, rows: int) -> float
     kept, names = mature, [n for n in dict.fromkeys(names) if n in table.types]
     one_in = 1 + rows // SAMPLED_ABOVE
     if one_in > 1:
-        kept = hashed(table, kept, names[:2]).filter(nw.col(HASH) < _CLASSES // one_in)
+        kept = hashed(table, kept, names[:2]).filter(nw.col(HASH) < ALL_HASHES // one_in)
     kept = kept.select(MICROS, *names)
     all_rows = int(table.ask(kept, {"n": nw.len()})["n"])
     distinct = int(table.ask(kept.unique(), {"n": nw.len()})["n"])

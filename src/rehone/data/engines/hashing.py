@@ -21,6 +21,8 @@ HASH, HASH2, KEY = "__hash__", "__hash__2", "__key__"
 SALT = "rehone"
 """Rows that somebody has already drawn by a plain MD5 of their id are drawn anew, not the same again."""
 
+ALL_HASHES = 2**32
+
 _HUGE = 2.0**60
 
 

@@ -23,7 +23,7 @@ from rehone.data.engines.facts import (
     summary,
     with_label,
 )
-from rehone.data.engines.hashing import HASH, digest, hashed
+from rehone.data.engines.hashing import ALL_HASHES, HASH, digest, hashed
 from rehone.data.engines.naming import NAMED, frame_of
 from rehone.data.engines.table import DUE, MICROS, Table, count_if, micros, moment_of, narwhals, open_table
 from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, ask, columns_of, missing_days
@@ -37,8 +37,6 @@ from rehone.records import Check, Counts, DataWindow, Profile, Window
 
 MOST_CELLS = 1_000_000_000
 """Values (rows times columns) that are brought to this machine at most: about 8 GB."""
-
-_ALL = 2**32
 
 
 def open_engine(policy: Data, root: Path, *, as_of: datetime, frame: Any = None) -> EngineSource:
@@ -69,15 +67,20 @@ class EngineSource:
     def __init__(self, table: Table, as_of: datetime, *, name: str = "") -> None:
         self.as_of = as_of
         self.files: tuple[FileInfo, ...] = ()
-        self._table = table
-        self._policy = table.policy
+        self.table = table
+        self.policy = table.policy
         self._name = name or table.policy.source
         self._agreed = agree((_as_file(self._name, table),), table.policy)
 
     @property
     def extent(self) -> str:
         """How much there is, in words."""
-        return f"{self._ends['rows']:,} rows on {self._table.dialect.title}"
+        return f"{self._ends['rows']:,} rows on {self.table.dialect.title}"
+
+    @property
+    def there(self) -> bool:
+        """A frame is always there."""
+        return True
 
     @property
     def findings(self) -> tuple[Check, ...]:
@@ -106,7 +109,7 @@ class EngineSource:
         Raises:
             DataError: there is no such column, the engine fails, or the rows are too many to bring here.
         """
-        return self._home(self._within(window), self._wanted(columns))
+        return self.home(self._within(window), self.wanted(columns))
 
     def labelled(self, window: Window, columns: Sequence[str]) -> pl.DataFrame:
         """Return the rows of a window whose label is due and there, with that label.
@@ -114,22 +117,21 @@ class EngineSource:
         Raises:
             DataError: there is no such column, the engine fails, or the rows are too many to bring here.
         """
-        rows = self._matured(window).filter(~narwhals().col(LABEL).is_null())
-        return self._home(rows, self._wanted((*columns, self._policy.label)))
+        return self.home(self.with_labels(window), self.wanted((*columns, self.policy.label)))
 
     def some(self, window: Window, columns: Sequence[str], most: int, *, there: Sequence[str] = ()) -> pl.DataFrame:
         """Return all rows of a window, or about `most` of them: those whose hash is below a share of all hashes.
 
         With `there`, only rows whose label is due and where none of these columns is null.
         """
-        nw, wanted = narwhals(), self._wanted(columns)
+        nw, wanted = narwhals(), self.wanted(columns)
         rows = self._matured(window) if there else self._within(window)
         for name in there:
-            rows = rows.filter(~nw.col(LABEL if name == self._policy.label else name).is_null())
+            rows = rows.filter(~nw.col(LABEL if name == self.policy.label else name).is_null())
         n = self._count(rows)
         if n > most:
-            rows = hashed(self._table, rows, self._keys(wanted)).filter(nw.col(HASH) < most * _ALL // n)
-        return self._home(rows, wanted)
+            rows = hashed(self.table, rows, self.keys(wanted)).filter(nw.col(HASH) < most * ALL_HASHES // n)
+        return self.home(rows, wanted)
 
     def collect(
         self, window: Window, columns: Sequence[str], shape: Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -148,36 +150,36 @@ class EngineSource:
     def describe(self, window: Window) -> DataWindow:
         """Name a window by the digest of its rows, which the same rows give on every engine."""
         clipped = self._clip(window)
-        names = [n for n in self._wanted(None) if n in self._table.types]
-        rows = with_label(self._table, self._table.within(clipped))
-        sums = self._table.ask(rows, {"positives": count_if(narwhals().col(LABEL) == 1.0)})
-        sha256, n = digest(self._table, clipped, names)
+        names = [n for n in self.wanted(None) if n in self.table.types]
+        rows = with_label(self.table, self.table.within(clipped))
+        sums = self.table.ask(rows, {"positives": count_if(narwhals().col(LABEL) == 1.0)})
+        sha256, n = digest(self.table, clipped, names)
         return DataWindow(
             source=self._name,
             window=clipped,
             rows=n,
-            positives=int(sums["positives"] or 0) if self._policy.label in self._table.types else None,
+            positives=int(sums["positives"] or 0) if self.policy.label in self.table.types else None,
             sha256=sha256,
         )
 
     def counts(self, window: Window, profile: Profile) -> Counts:
         """Count the rows of a window into a champion's bins, there."""
-        score = self._policy.score_column
-        score = score if score in self._table.types else None
-        return count(self._table, self._table.within(self._clip(window)), profile, score=score)
+        score = self.policy.score_column
+        score = score if score in self.table.types else None
+        return count(self.table, self.table.within(self._clip(window)), profile, score=score)
 
     def facts(
         self, window: Window, features: Sequence[str], *, now: datetime, profile: Profile | None = None
     ) -> DataFacts:
         """Gather what `validate` judges; a few examples of odd labels and new categories come back with the counts."""
         clipped = self._clip(window)
-        asked = ask(features, self.columns, self._policy, profile)
-        rows = with_label(self._table, self._table.within(clipped))
-        days = by_day(self._table, rows, self._is_due())
+        asked = ask(features, self.columns, self.policy, profile)
+        rows = with_label(self.table, self.table.within(clipped))
+        days = by_day(self.table, rows, self._is_due())
         mature = rows.filter(self._is_due())
-        row = summary(self._table, mature, asked)
-        shown = examples(self._table, mature, asked, row)
-        ids = repeated_ids(self._table, mature, asked.id_column) if asked.id_column else (0, 0)
+        row = summary(self.table, mature, asked)
+        shown = examples(self.table, mature, asked, row)
+        ids = repeated_ids(self.table, mature, asked.id_column) if asked.id_column else (0, 0)
         late = self._dated_after(max(now, self.as_of) + CLOCK_TOLERANCE)
         usable = {name for name, _, _ in asked.features}
         span = self.span()
@@ -202,14 +204,14 @@ class EngineSource:
             known_columns=tuple(self.columns),
             oldest=span.start if span else None,
             newest=span.end - TICK if span else None,
-            missing_days=missing_days(clipped, span, self._policy.timezone, list(days.rows)),
+            missing_days=missing_days(clipped, span, self.policy.timezone, list(days.rows)),
             future_rows=late[0],
             future_newest=late[1],
             untimed_rows=self._ends["untimed"],
-            first_due=None if row["rows"] else first_due(self._table, rows, self._due()),
+            first_due=None if row["rows"] else first_due(self.table, rows, self._due()),
             duplicate_ids=ids[0],
             duplicate_id_rows=ids[1],
-            duplicate_share=duplicate_share(self._table, mature, asked, row["rows"]),
+            duplicate_share=duplicate_share(self.table, mature, asked, row["rows"]),
             findings=self.findings,
         )
 
@@ -226,7 +228,7 @@ class EngineSource:
             "oldest": time.min(),
             "newest": nw.when(time < as_of).then(time).max(),
         }
-        found = self._table.ask(self._table.rows, asked)
+        found = self.table.ask(self.table.rows, asked)
         return found | {name: int(found[name] or 0) for name in ("rows", "untimed")}
 
     def _clip(self, window: Window) -> Window:
@@ -234,91 +236,100 @@ class EngineSource:
         return Window(min(window.start.astimezone(UTC), end), end)
 
     def _within(self, window: Window) -> Any:
-        return self._table.within(self._clip(window))
+        return self.table.within(self._clip(window))
 
     def _matured(self, window: Window) -> Any:
-        return with_label(self._table, self._within(window)).filter(self._is_due())
+        return with_label(self.table, self._within(window)).filter(self._is_due())
+
+    def with_labels(self, window: Window) -> Any:
+        """Return the rows of a window whose label is due and there, lazily."""
+        return self._matured(window).filter(~narwhals().col(LABEL).is_null())
 
     def _is_due(self) -> Any:
         nw = narwhals()
-        if self._policy.label_selection != "mature":
+        if self.policy.label_selection != "mature":
             return ~nw.col(LABEL).is_null()
         return self._due() <= micros(self.as_of)
 
     def _due(self) -> Any:
-        nw, due = narwhals(), self._policy.label_due_column
+        nw, due = narwhals(), self.policy.label_due_column
         if due is None:
-            return nw.col(MICROS) + timedelta(days=self._policy.label_delay_days) // TICK
-        if due not in self._table.types:
+            return nw.col(MICROS) + timedelta(days=self.policy.label_delay_days) // TICK
+        if due not in self.table.types:
             raise DataError(f"label_due_column {due!r} is not in the frame: correct its name, or use label_delay_days")
         return nw.col(DUE)
 
     def _is_due_at_home(self) -> pl.Expr:
-        if self._policy.label_selection != "mature":
-            return pl.col(self._policy.label).is_not_null()
-        if self._policy.label_due_column is not None:
-            return (pl.col(self._policy.label_due_column) <= self.as_of).fill_null(value=False)
-        return pl.col(TIME) <= self.as_of - timedelta(days=self._policy.label_delay_days)
+        if self.policy.label_selection != "mature":
+            return pl.col(self.policy.label).is_not_null()
+        if self.policy.label_due_column is not None:
+            return (pl.col(self.policy.label_due_column) <= self.as_of).fill_null(value=False)
+        return pl.col(TIME) <= self.as_of - timedelta(days=self.policy.label_delay_days)
 
     def _count(self, rows: Any) -> int:
-        return int(self._table.ask(rows, {"n": narwhals().len()})["n"] or 0)
+        return int(self.table.ask(rows, {"n": narwhals().len()})["n"] or 0)
 
     def _dated_after(self, moment: datetime) -> tuple[int, datetime | None]:
         time = narwhals().col(MICROS)
-        found = self._table.ask(self._table.rows, {"n": count_if(time > micros(moment)), "newest": time.max()})
+        found = self.table.ask(self.table.rows, {"n": count_if(time > micros(moment)), "newest": time.max()})
         return (int(found["n"]), moment_of(found["newest"])) if found["n"] else (0, None)
 
     # --- bringing rows home -----------------------------------------------------------------------
 
-    def _wanted(self, columns: Sequence[str] | None) -> list[str]:
+    def wanted(self, columns: Sequence[str] | None) -> list[str]:
         """Name the columns to bring; the label's due time always comes along."""
-        known = [n for n in (*self._table.types, self._policy.label, ODD_LABEL) if n != self._policy.time_column]
+        known = [n for n in (*self.table.types, self.policy.label, ODD_LABEL) if n != self.policy.time_column]
         if columns is None:
-            columns = [n for n in (*self.features(), *sorted(reserved(self._policy))) if n in known]
+            columns = [n for n in (*self.features(), *sorted(reserved(self.policy))) if n in known]
         for name in columns:
             if name not in (*known, TIME):
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "correct the name in rehone.toml"
                 raise DataError(f"column {name!r} is not in the frame of data.source: {hint}")
-        due = self._policy.label_due_column
+        due = self.policy.label_due_column
         return [n for n in dict.fromkeys((*columns, *([due] if due in known else []))) if n and n != TIME]
 
-    def _keys(self, wanted: Sequence[str]) -> list[str]:
+    def keys(self, wanted: Sequence[str]) -> list[str]:
         """Name what tells rows apart: the id, or every column that is asked for."""
-        own = self._policy.id_column
-        return [own] if own in self._table.types and own else [n for n in wanted if n in self._table.types]
+        own = self.policy.id_column
+        return [own] if own in self.table.types and own else [n for n in wanted if n in self.table.types]
 
-    def _home(self, rows: Any, wanted: Sequence[str], *, also: Sequence[str] = ()) -> pl.DataFrame:
+    def home(self, rows: Any, wanted: Sequence[str], *, also: Sequence[str] = ()) -> pl.DataFrame:
+        """Bring rows here, with the columns `wanted` as a file would give them and those of `also` as they are.
+
+        Raises:
+            DataError: the engine fails, or the rows are too many.
+        """
         n = self._count(rows)
         if n * (len(wanted) + 1) > MOST_CELLS:
             raise DataError(
                 f"{n:,} rows with {len(wanted) + 1} columns would be brought to this machine, {MOST_CELLS:,} values at most: "
                 "set data.max_negatives, shorten data.lookback_days or data.history_days, or lower train.holdout"
             )
-        stored = [name for name in wanted if name in self._table.types]
-        due = self._policy.label_due_column
+        stored = [name for name in wanted if name in self.table.types]
+        due = self.policy.label_due_column
         moved = [*stored, MICROS, *also, *([DUE] if due in stored else [])]
-        brought = self._table.frame(rows.select(*(self._travelling(name) for name in moved)))
+        brought = self.table.frame(rows.select(*(self._travelling(name) for name in moved)))
         found = brought.select(
             pl.col(MICROS).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(TIME),
             *self._unified(brought, wanted),
             *also,
         )
-        own = self._policy.id_column
+        own = self.policy.id_column
         order = [own] if own in found.columns and own else [c for c in found.columns if c != TIME]
         return found.sort(TIME, *order, maintain_order=True)
 
     def _travelling(self, name: str) -> Any:
         """Bring a column in a type that every engine can hand over."""
-        nw, dtype = narwhals(), self._table.types.get(name)
+        nw, dtype = narwhals(), self.table.types.get(name)
         if dtype is not None and dtype.is_decimal():
-            return self._table.number(name).alias(name)
+            return self.table.number(name).alias(name)
         return nw.col(name)
 
     def _unified(self, brought: pl.DataFrame, wanted: Sequence[str]) -> list[pl.Expr]:
         """Read each column as it would be read from a file."""
         made = []
-        policy, schema = self._policy, brought.schema
+        policy, schema = self.policy, brought.schema
         both = labels(policy.label, schema.get(policy.label), {})
         for name in wanted:
             if name in (policy.label, ODD_LABEL):

@@ -145,6 +145,11 @@ class Table:
         )
 
 
+def floored(column: Any, step: int) -> Any:
+    """Round whole numbers down to a multiple; engines differ in the remainder of negative ones."""
+    return column - ((column % step) + step) % step
+
+
 def _of_boolean(name: str, true: Any, false: Any) -> Any:
     """Compare rather than negate: booleans with gaps may be objects."""
     nw = narwhals()
