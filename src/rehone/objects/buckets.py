@@ -21,6 +21,8 @@ _WRITER = "rehone-writer"
 
 _RETRIES = 3
 _DENIED = re.compile(r"status code: 40[13]\b")
+_MACHINE = "169.254.169.254"
+"""Where a cloud tells its machines their role; asked only when the environment has no credentials."""
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _KEY: dict[tuple[str, str | None, str | None, bool], Any] = {}
 """Connections of this process, one for each bucket and way to reach it."""
@@ -184,6 +186,11 @@ def place_errors(place: Remote, doing: str = "reading") -> Iterator[None]:
     except known.BaseError as error:
         if "NoSuchBucket" in str(error):
             raise _no_bucket(place) from None
+        if _MACHINE in str(error):
+            raise Unreachable(
+                f"{doing} {place} needs credentials, and neither the environment nor the role of this machine gives any: "
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
         denied = isinstance(error, known.PermissionDeniedError | known.UnauthenticatedError)
         if denied or _DENIED.search(str(error)):  # a listing that is denied has no error of its own
             raise Unreachable(
