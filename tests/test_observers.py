@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -145,6 +147,26 @@ def _lives(pid: int) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def test_a_telling_whose_run_is_killed_ends_by_itself(project: Project, library: Path, tmp_path: Path) -> None:
+    """kill -9 of the run, while a tracker hangs, leaves no process behind for long; doctor tells the rest."""
+    pid = tmp_path / "pid"
+    library.write_text(f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
+    config = project.configure(trackers={**TOLD, "timeout_seconds": 3})
+    code = f"from rehone import api; api.run_pipeline({str(project.root)!r}, as_of='2026-03-01')"
+    run = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    for _ in range(300):
+        if pid.exists() and pid.read_text():
+            break
+        time.sleep(0.1)
+    run.kill()
+    run.wait()
+    assert any(_lives(int(pid.read_text())) is False for _ in range(6))
+    (delivery,) = Outbox.of(config, "mlflow").pending()
+    assert delivery.error == "being told"
+    library.write_text("raise RuntimeError('there, and angry')")
+    assert _tracker(api.doctor(project.root)).detail.endswith("RuntimeError: there, and angry")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -102,6 +102,7 @@ class WandbTracker:
             save_code=False,
             x_disable_stats=True,
             x_disable_meta=True,
+            x_save_requirements=False,
         )
 
     def _made_offline(self, name: str) -> str | None:

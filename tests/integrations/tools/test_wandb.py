@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +147,7 @@ def test_a_rollback_by_hand_is_logged_and_a_deployment_of_a_run_stands_with_it(t
 def test_nothing_of_this_machine_is_sent_along(told: Project) -> None:
     """Neither the code nor the command line nor the hardware."""
     names = {path.name for folder in _folders(told) for path in (folder / "files").rglob("*")}
-    assert names <= {"rehone-run.json", "rehone-deployment.json", "requirements.txt"}
+    assert names == {"rehone-run.json", "rehone-deployment.json"}
 
 
 def test_a_failed_run_is_a_failed_run_there_and_telling_twice_makes_one(quick: Project) -> None:
@@ -164,6 +167,91 @@ def test_a_failed_run_is_a_failed_run_there_and_telling_twice_makes_one(quick: P
     (quick.root / "runs" / "deliveries" / "wandb" / f"{record.run_id}.told.json").unlink()
     api.tell(quick.root)
     assert list((quick.root / "told" / "wandb").glob("offline-run-*")) == [again]
+
+
+# --- online ----------------------------------------------------------------------------------------------
+
+
+class Service:
+    """What W&B's client needs of the service, which nobody but W&B can run: it takes everything and keeps it."""
+
+    def __init__(self) -> None:
+        self.bucket: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.uploads: dict[str, bytes] = {}
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                if self.headers.get("content-encoding") == "gzip":
+                    body = gzip.decompress(body)
+                data = json.dumps(service.take(self.path, body)).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PUT = _answer  # noqa: N815  the names that http.server asks for
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that goes is no error
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def take(self, path: str, body: bytes) -> dict[str, Any]:
+        """Keep what is sent, and answer what the client waits for."""
+        if path.startswith("/upload/"):
+            self.uploads[path.removeprefix("/upload/")] = body
+        elif path.endswith("/file_stream"):
+            lines = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+            self.history += [json.loads(line) for line in lines]
+        elif path == "/graphql":
+            asked = json.loads(body)
+            return {"data": self._data(asked["query"], asked.get("variables") or {})}
+        return {}
+
+    def _data(self, query: str, given: dict[str, Any]) -> dict[str, Any]:
+        if "mutation UpsertBucket" in query:
+            self.bucket |= {name: value for name, value in given.items() if value is not None}
+            project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": given.get("entity") or "me"}}
+            bucket = {"id": "b", "name": given["name"], "displayName": given.get("displayName"), "project": project}
+            return {"upsertBucket": {"bucket": {**bucket, "config": given.get("config")}, "inserted": True}}
+        if "mutation CreateRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in given["files"]]
+            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        return {}
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """Return a stand-in for the service."""
+    made = Service()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+def test_online_the_same_record_is_sent(quick: Project, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the id of the run, with the record's numbers, its file, and the address of its page as the link."""
+    _online(quick, monkeypatch, service.url, "0" * 40, 120)
+    record = quick.run(70)
+    (delivery,) = api.deliveries(quick.root, record.run_id)
+    assert delivery.error == ""
+    assert delivery.link == f"{service.url}/me/story/runs/{record.run_id}"
+    assert (service.bucket["name"], service.bucket["project"]) == (record.run_id, "story")
+    assert json.loads(service.bucket["config"])["config"]["value"] == json.loads(json.dumps(record.config))
+    (numbers,) = service.history
+    assert {name: value for name, value in numbers.items() if not name.startswith("_")} == facts.metrics(record)
+    kept = next((quick.root / "runs").glob(f"2*/*/{record.run_id}.json")).read_bytes()
+    assert service.uploads["rehone-run.json"] == kept
+    assert json.loads(service.uploads["wandb-summary.json"])["sentence"] == record.sentence
 
 
 # --- online, when it is not there -----------------------------------------------------------------------
