@@ -1,6 +1,6 @@
 """Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
 
-from rehone.config.databases import is_database, is_duckdb
+from rehone.config.databases import duckdb_file, is_database, is_duckdb
 from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.sections import (
@@ -36,6 +36,7 @@ __all__ = [
     "Trackers",
     "Train",
     "Trigger",
+    "duckdb_file",
     "import_class",
     "is_database",
     "is_duckdb",

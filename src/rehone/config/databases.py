@@ -9,6 +9,9 @@ POSTGRESQL = ("postgresql://", "postgres://")
 DUCKDB = "duckdb://"
 EXAMPLES = "postgresql://user@host:5432/database or duckdb:///file.duckdb"
 
+DUCKDB_SETTINGS = {"memory_limit": "1GB", "threads": ""}
+"""What an address of DuckDB may set after `?`, and what is set otherwise; what it sorts beyond that spills to disk."""
+
 _SECRET = {"password", "sslpassword", "oauth_client_secret"}
 
 
@@ -20,6 +23,12 @@ def is_database(text: str | None) -> bool:
 def is_duckdb(text: str) -> bool:
     """Say whether an address is of a DuckDB file."""
     return text.startswith(DUCKDB)
+
+
+def duckdb_file(address: str) -> tuple[str, dict[str, str]]:
+    """Return the path that an address of DuckDB names, and what is set."""
+    path, _, settings = address.removeprefix("duckdb:///").partition("?")
+    return path, {name: value for name, value in (DUCKDB_SETTINGS | dict(parse_qsl(settings))).items() if value}
 
 
 def wrong_with(key: str, address: str | None, query_key: str, query: str | None, time_column: str | None) -> list[str]:
@@ -51,9 +60,12 @@ def _wrong_address(key: str, address: str) -> Iterator[str]:
         )
 
 
-def _wrong_file(key: str, path: str) -> Iterator[str]:
-    if not path.startswith("/") or "?" in path or not path.strip("/") or ":memory:" in path:
+def _wrong_file(key: str, rest: str) -> Iterator[str]:
+    path, _, settings = rest.partition("?")
+    if not path.startswith("/") or not path.strip("/") or ":memory:" in path:
         yield (
             f"{key} is no address of a DuckDB file: write duckdb:/// and the path of a file, relative to rehone.toml "
             "(duckdb:///sales.duckdb) or absolute (duckdb:////srv/sales.duckdb)"
         )
+    for name in sorted({name for name, _ in parse_qsl(settings, keep_blank_values=True)} - DUCKDB_SETTINGS.keys()):
+        yield f"{key} sets {name!r}, which is not one of {', '.join(DUCKDB_SETTINGS)}: leave it out"

@@ -24,12 +24,13 @@ from postgres_kit import Server
 
 import test_served as loop
 from conftest import Project
-from rehone import api
+from rehone import api, artifact
 from rehone.config import load_config
 from rehone.data import open_labels, open_source
 from rehone.data.warehouse import Warehouse
 from rehone.errors import DataError, SourceAway
-from rehone.records import RunRecord, RunStatus, Window
+from rehone.records import Profile, RunRecord, RunStatus, Window
+from rehone.store import Store
 
 BIKES = Path(__file__).parents[3] / "examples" / "bike_high_demand" / "bike_high_demand.parquet"
 FIRST, SECOND = date(2012, 5, 1), date(2012, 6, 1)
@@ -294,6 +295,27 @@ def test_rows_from_as_of_on_are_counted_and_never_asked_for(server: Server, tmp_
     assert windows(server.asked(before)) == [("2012-04-20", "2012-05-01")]
     facts = source.facts(Window(utc(2012, 4, 20), utc(2012, 5, 1)), source.features(), now=utc(2012, 12, 30, 12))
     assert (facts.future_rows, facts.future_newest) == (35, utc(2012, 12, 31, 23))
+
+
+def test_a_column_that_only_the_champion_reads_is_asked_for_and_one_that_nobody_reads_is_not(
+    server: Server, deployed: Deployed
+) -> None:
+    champion = profile_of(deployed)
+    window, before = Window(utc(2012, 5, 1), utc(2012, 6, 1)), server.now()
+    narrow = opened(deployed.project, SECOND, exclude=("weekday", "hum"))
+    assert narrow.scan(window, ["hr"]).collect().columns == ["__time__", "hr"]
+    assert narrow.counts(window, champion) == opened(deployed.project, SECOND).counts(window, champion)
+    asked = [text for text in server.asked(before) if windows([text])]
+    assert ['"hum"' in text for text in asked] == [False, True, True]
+
+
+def profile_of(deployed: Deployed) -> Profile:
+    """Return what the champion remembers of its data."""
+    store = Store(deployed.project.root / "store")
+    assert deployed.record.version is not None
+    found = artifact.read_profile(store.read(deployed.record.version))
+    assert found is not None
+    return found
 
 
 def test_what_is_read_is_one_state_of_the_database_until_it_is_let_go(server: Server, tmp_path: Path) -> None:

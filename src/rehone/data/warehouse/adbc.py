@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import polars as pl
 
-from rehone.config import is_duckdb
+from rehone.config import duckdb_file, is_duckdb
 from rehone.data.warehouse.sql import Column, Kind, declared_types, description_of, types_of
 from rehone.errors import ConfigError, DataError, SourceAway
 
@@ -182,8 +182,9 @@ class PostgreSQL(Database):
 class DuckDB(Database):
     """A DuckDB file, opened so that nothing can be written."""
 
-    def __init__(self, address: str, file: Path, scratch: Path) -> None:
-        self._file, self._scratch = file, scratch
+    def __init__(self, address: str, root: Path, scratch: Path) -> None:
+        path, self._settings = duckdb_file(address)
+        self._file, self._scratch = root / path, scratch
         super().__init__(address)
 
     def columns(self, query: str) -> tuple[Column, ...]:
@@ -205,6 +206,7 @@ class DuckDB(Database):
                 "path": str(self._file),
                 "access_mode": "READ_ONLY",
                 "temp_directory": str(self._scratch),
+                **self._settings,
             },
             autocommit=True,
         )
@@ -220,7 +222,7 @@ class DuckDB(Database):
         kind = said.partition(" Error")[0]
         remedies = {
             "IO": "look at the file, and whether it may be read",
-            "Out of Memory": "ask for fewer columns or days",
+            "Out of Memory": "raise memory_limit in the address, as in duckdb:///file.duckdb?memory_limit=8GB",
             "Conversion": "correct data.query, which asks for what a value is not",
         }
         return DataError(f"{self.address}: {said}: {remedies.get(kind, 'correct data.query')}")
@@ -236,7 +238,7 @@ def connect(address: str, root: Path, scratch: Path) -> Database:
     extra = "duckdb" if is_duckdb(address) else "postgres"
     try:
         if extra == "duckdb":
-            return DuckDB(address, root / address.removeprefix("duckdb:///"), scratch)
+            return DuckDB(address, root, scratch)
         return PostgreSQL(address)
     except ImportError as error:
         raise ConfigError(

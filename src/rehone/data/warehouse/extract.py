@@ -30,8 +30,8 @@ from rehone.errors import DataError
 from rehone.records import DataFile, Window
 
 FOLDER = "asked"
-MOST_VALUES = 16_000_000
-MOST_ROWS, FEWEST_ROWS = 1_000_000, 50_000
+MOST_VALUES = 8_000_000
+MOST_ROWS, FEWEST_ROWS = 500_000, 50_000
 """A file has whole days of at most this many rows and values; a day with more has several files."""
 
 _ROW_GROUP = 100_000

@@ -108,7 +108,7 @@ def span_before(query: str, time: Column, end: datetime, zone: str) -> str:
 
 def odd_times(query: str, time: Column, after: datetime, zone: str) -> str:
     """Ask how many rows have no time, how many one after a moment, and the newest of those."""
-    later = f"{time.own} > {_literal(time, after, zone)}"
+    later = f"{time.own} > {_literal(time, after, zone, last=True)}"
     newest = f"max({time.own}) FILTER (WHERE {time.own} < {_literal(time, _LATEST, zone)})"
     return (
         f"SELECT count(*) - count({time.own}), count({time.own}), {newest} "
@@ -126,13 +126,14 @@ def _before(time: Column, moment: datetime, zone: str) -> str:
     return f"{time.own} < {_literal(time, late, zone)}"
 
 
-def _literal(time: Column, moment: datetime, zone: str) -> str:
+def _literal(time: Column, moment: datetime, zone: str, *, last: bool = False) -> str:
+    """Write a moment; among days, the first whose midnight is not before it, or the last whose is not after it."""
     if time.kind is Kind.ZONED:
         return f"TIMESTAMPTZ '{moment.astimezone(UTC).isoformat(sep=' ')}'"
     local = _local(moment, zone)
     if time.kind is Kind.LOCAL:
         return f"TIMESTAMP '{local.isoformat(sep=' ')}'"
-    return f"DATE '{_first_midnight(local).isoformat()}'"
+    return f"DATE '{local.date() if last else _first_midnight(local)}'"
 
 
 def _first_midnight(local: datetime) -> date:
