@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -185,21 +186,29 @@ class Standalone:
     def stop(self) -> None:
         """End it as Ctrl-C does, and whatever it has left behind."""
         os.kill(self._process.pid, signal.SIGINT)
-        try:
-            self._process.wait(30)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the REST API."""
+        """Call the REST API; what finds its small database locked has done nothing, and is asked again."""
         url = f"http://127.0.0.1:{self.port}{path}"
         head = {"content-type": "application/json", "authorization": f"Bearer {self._token}"}
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, data, head, method=method), timeout=30) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(url, data, head, method=method)
+        for left in reversed(range(10)):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not left:
+                    raise
+            time.sleep(1)
+        return None
 
-    def wait_for(self, *dag_ids: str, seconds: float = 150) -> None:
+    def wait_for(self, *dag_ids: str, seconds: float = 300) -> None:
         """Wait until it answers and has read the DAG files."""
         self.until(lambda: self._ready(set(dag_ids)), seconds)
 
@@ -217,12 +226,12 @@ class Standalone:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{made['dag_run_id']}"
         return lambda: {**self.ask("GET", path), "tasks": self.ask("GET", f"{path}/taskInstances")["task_instances"]}
 
-    def ended(self, asked: Callable[[], dict[str, Any]], seconds: float = 240) -> dict[str, Any]:
+    def ended(self, asked: Callable[[], dict[str, Any]], seconds: float = 400) -> dict[str, Any]:
         """Wait until a run of a DAG has ended, and return it with its tasks."""
         self.until(lambda: asked()["state"] in ("success", "failed"), seconds)
         return asked()
 
-    def until(self, passed: Callable[[], bool], seconds: float = 120) -> None:
+    def until(self, passed: Callable[[], bool], seconds: float = 300) -> None:
         """Wait for something to come true."""
         end = time.monotonic() + seconds
         while not passed():
