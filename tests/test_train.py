@@ -575,3 +575,13 @@ def test_a_candidate_without_its_library_is_told_what_to_install(monkeypatch: py
         "xgboost_external needs XGBoost, which is not installed: pip install 'rehone[xgboost]'"
     )
     assert found.winner.estimator == "hist_gradient_boosting"
+
+
+def test_an_address_that_nothing_uses_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"backend_address 'tcp://a:1' is given, and backend = \"threads\" fits in this"
+    ):
+        quick(backend_address="tcp://a:1")
+    assert quick(backend="dask", backend_address="tcp://a:1").backend_address == "tcp://a:1"
+    spread = (Candidate(estimator="xgboost_dask"),)
+    assert quick(candidates=spread, backend_address="tcp://a:1").backend_address == "tcp://a:1"

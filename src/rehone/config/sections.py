@@ -299,8 +299,19 @@ class Train(Section):
         "threads", description="where candidates are fitted: threads of this process, or a Dask or Ray cluster"
     )
     backend_address: str | None = Field(
-        None, description="address of the Dask or Ray cluster; left out: one of this machine's own"
+        None,
+        description="address of the Dask or Ray cluster, or of the one that xgboost_dask or xgboost_spark is fitted on; left out: one of this machine's own",
     )
+
+    @model_validator(mode="after")
+    def _address_of_something(self) -> Train:
+        spread = any(candidate.estimator in ("xgboost_dask", "xgboost_spark") for candidate in self.candidates)
+        if self.backend_address is not None and self.backend == "threads" and not spread:
+            raise ValueError(
+                f'backend_address {self.backend_address!r} is given, and backend = "threads" fits in this process: set '
+                'backend to "dask" or "ray", or remove the address'
+            )
+        return self
 
     @field_validator("candidates")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import socket
 import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -262,6 +263,7 @@ class Ray:
     def _connect(self, address: str | None, workers: int) -> None:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, **_LOOPBACK}
         try:
+            _knock(address)
             self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
             raise TrainingError(
@@ -302,6 +304,17 @@ class Spark:
 
     def notes(self) -> tuple[str, ...]:
         return ()
+
+
+def _knock(address: str | None) -> None:
+    """See whether anything listens at an address; Ray itself would end this process where nothing does.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _spark(sql: Any, address: str | None, workers: int) -> Any:

@@ -150,6 +150,15 @@ def test_a_scheduler_that_nobody_runs_is_named_with_what_to_do(monkeypatch: pyte
     )
 
 
+def test_a_ray_address_that_nobody_listens_at_is_named_with_what_to_do() -> None:
+    with pytest.raises(TrainingError) as caught:
+        train.search(rows(400), policy("lightgbm", backend="ray", backend_address="127.0.0.1:1"), seed=7)
+    assert str(caught.value) == (
+        "no Ray cluster answers at 127.0.0.1:1 (ConnectionRefusedError: [Errno 111] Connection refused): start one (`ray "
+        "start --head`), correct train.backend_address, or leave it out for a cluster on this machine"
+    )
+
+
 def test_a_cluster_of_the_users_own_is_used_and_left_running(local: train.Search) -> None:
     from distributed import Client, LocalCluster
 
