@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -88,16 +90,16 @@ def test_a_killed_run_is_closed_at_once_and_may_be_tried_again(project: Project)
     assert ending.sentence.startswith(f"killed: process {last(project).pid} on ")
 
 
-def test_a_second_sigterm_does_not_break_the_closing_of_the_record(project: Project) -> None:
-    """An orchestrator and a service manager may both ask a run to end."""
+def test_more_than_one_sigterm_does_not_break_the_closing_of_the_record(project: Project) -> None:
+    """An orchestrator, a service manager and a person may all ask a run to end."""
 
-    def twice(record: RunRecord) -> None:
-        os.kill(record.pid, signal.SIGTERM)
-        time.sleep(0.05)
+    def hail(record: RunRecord) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(record.pid, signal.SIGTERM)
+            for _ in range(500):
+                os.kill(record.pid, signal.SIGTERM)
+                time.sleep(0.004)
 
-    ending = in_training(slow(project), twice)
+    ending = in_training(slow(project), hail)
     assert ending.sentence == last(project).sentence
     assert "interrupted (SystemExit)" in last(project).sentence
 
@@ -151,6 +153,27 @@ def test_leaving_the_block_ends_the_runs_of_other_threads(project: Project) -> N
     assert (ending.status, ending.retry) == (RunStatus.FAILED, False)
     assert "interrupted" in last(project).sentence
     assert runs.make(order(project)).sentence == "not begun: whoever asked for it was stopped"
+
+
+def test_a_run_does_not_outlive_whoever_is_killed(project: Project) -> None:
+    """The parent is gone without a word; the run stops itself and closes its record."""
+    slow(project)
+    code = f"from rehone.integrations.apart import Order, Runs; Runs().make(Order(project={str(project.root)!r}, as_of={order(project).as_of!r}))"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    log = RunLog(project.root / "runs")
+    until(lambda: (found := log.last()) and any(stage.name == "validate" for stage in found.stages))
+    parent.kill()
+    parent.wait()
+    until(lambda: last(project).status)
+    assert last(project).status is RunStatus.FAILED
+    assert last(project).sentence.startswith("interrupted (SystemExit)")
+
+
+def until(reached: Callable[[], object]) -> None:
+    limit = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def test_a_record_is_laid_out_as_rows_and_as_a_page(live: Project) -> None:
