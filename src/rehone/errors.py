@@ -3,7 +3,7 @@
 RehoneError
 ├── ConfigError        rehone.toml cannot be used; every problem is listed
 ├── DataError          a source cannot be read at all
-│   └── SourceAway     the object store that holds it does not answer, or does not let us read
+│   └── SourceAway     the object store or database that holds it does not answer, or does not let us read
 ├── TrainingError      no candidate could be fitted
 ├── StoreError
 │   ├── Conflict       somebody else deployed first; the verdict is stale
@@ -40,7 +40,7 @@ class DataError(RehoneError):
 
 
 class SourceAway(DataError):
-    """An object store that holds data does not answer, or does not let us read; no file is to blame."""
+    """An object store or a database that holds data does not answer, or does not let us read; no file is to blame."""
 
 
 class TrainingError(RehoneError):

@@ -14,6 +14,7 @@ from rehone.api import STAGES
 from rehone.cli.endings import BUG, of_run
 from rehone.cli.served import served_lines, shadow_lines
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
+from rehone.config import is_database
 from rehone.records import (
     CandidateResult,
     Check,
@@ -183,7 +184,8 @@ def _facts(record: RunRecord, width: int) -> list[str]:
 
 
 def _data(data: DataWindow, width: int) -> list[str]:
-    files = f", {len(data.files)} file{'s' if len(data.files) != 1 else ''}" if data.files else ""
+    unit = "day" if is_database(data.source) else "file"
+    files = f", {len(data.files)} {unit}{'s' if len(data.files) != 1 else ''}" if data.files else ""
     positives = "" if data.positives is None else f", {data.positives:,} positives"
     lines = fact("data", f"{data.source}, {data.window}, {data.rows:,} rows{positives}{files}", width)
     return lines + fact("digest", data.sha256, width)

@@ -11,7 +11,10 @@ from rehone.records.words import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """One file of the window, by its path inside the project, and the digest of its bytes."""
+    """One file of the window, by its path inside the project, and the digest of its bytes.
+
+    Of a database: one day in UTC, by its date, and the digest of the values of its rows.
+    """
 
     path: str
     sha256: str
@@ -21,7 +24,10 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataWindow:
-    """Exactly what a run read: enough to read it again and to notice if it changed."""
+    """Exactly what a run read: enough to read it again and to notice if it changed.
+
+    `source` is that of the configuration; of a database it also has the question, word for word.
+    """
 
     source: str
     window: Window

@@ -284,7 +284,7 @@ def _between(text: str, marks: tuple[str, ...]) -> str:
             text = text.rpartition(mark)[2] if mark in ("failed:", "connect:") else text.partition(mark)[2]
             break
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].rstrip(".:") if lines else "no reason was given"
+    return lines[0].rstrip(".:!") if lines else "no reason was given"
 
 
 def _guessed(text: str) -> str:

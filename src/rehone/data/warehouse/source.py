@@ -147,9 +147,13 @@ class Warehouse(Source):
 
     @property
     def extent(self) -> str:
-        """How much was asked for so far, in words."""
-        days = len(self._days.within(self._have)) if self._have else 0
-        return f"{days:,} day{'s' if days != 1 else ''} of the database"
+        """How much there is, in words."""
+        span = self._whole_span
+        return (
+            f"a database with rows from {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
+            if span
+            else "a database without rows"
+        )
 
     def span(self) -> Window | None:
         """Return the stretch from the first event to just after the last one before as-of."""
