@@ -248,7 +248,10 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 def test_the_commands_are_these() -> None:
     done = subprocess.run([REHONE, "--help"], capture_output=True, text=True, check=True)
     listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()]
-    assert listed == ["check", "doctor", "history", "init", "keys", "rollback", "run", "serve", "show", "status"]
+    assert listed == [
+        *("check", "doctor", "fleet", "history", "init", "keys"),
+        *("rollback", "run", "schedule", "serve", "show", "stage", "status"),
+    ]
 
 
 # --- exit codes --------------------------------------------------------------------------

@@ -47,11 +47,11 @@ def test_an_unknown_estimator_is_refused_with_the_nearest_name() -> None:
 
 def test_an_estimator_that_is_near_to_none_is_one_problem_with_the_whole_choice() -> None:
     """A name of another library is told the built-ins and how to name a class; the empty list is no second problem."""
-    (said,) = problems('[train]\ncandidates = ["xgbost"]\n')
+    (said,) = problems('[train]\ncandidates = ["tabnet"]\n')
     assert said == (
-        "line 2: train.candidates.class: no estimator 'xgbost': use one of hist_gradient_boosting, lightgbm, "
-        "gradient_boosting, random_forest, logistic_regression or an import path such as "
-        "sklearn.ensemble.ExtraTreesClassifier (is 'xgbost')"
+        "line 2: train.candidates.class: no estimator 'tabnet': use one of hist_gradient_boosting, lightgbm, "
+        "gradient_boosting, random_forest, logistic_regression, xgboost, xgboost_external, xgboost_dask, xgboost_spark "
+        "or an import path such as sklearn.ensemble.ExtraTreesClassifier (is 'tabnet')"
     )
 
 

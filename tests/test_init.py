@@ -103,7 +103,14 @@ def test_every_example_of_a_key_without_a_default_is_a_value_that_the_key_takes(
     assert set(EXAMPLES) == unset
     for key, value in EXAMPLES.items():
         section, _, name = key.partition(".")
-        text = write({key: Setting(key=key, value=value, why="an example")})
+        settings = {key: Setting(key=key, value=value, why="an example")}
+        if key.endswith("query"):  # SQL is asked of a database
+            where = key.replace("labels_query", "labels").replace("query", "source")
+            settings[where] = Setting(key=where, value="postgresql://reader@127.0.0.1/shop", why="an example")
+            settings["data.time_column"] = Setting(key="data.time_column", value="at", why="an example")
+        if key == "train.backend_address":
+            settings["train.backend"] = Setting(key="train.backend", value="dask", why="an example")
+        text = write(settings)
         found = getattr(getattr(parse_config(text), section), name)
         assert (list(found) if isinstance(found, tuple) else found) == value
 

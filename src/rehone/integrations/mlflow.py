@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion as Registered
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from rehone import signing
 from rehone.config import Config
 from rehone.errors import NotFound
 from rehone.observers import facts
@@ -160,8 +161,7 @@ class MlflowTracker:
             return None
 
     def _register(self, store: Store, wanted: str) -> str:
-        version, files = store.version(wanted), store.read(wanted)
-        manifest = store.disk.read(store.root / "versions" / version.id / "manifest.json")
+        version = store.version(wanted)
         run_id = self._run_of(version.manifest.run_id)
         tags = {"rehone.version": version.id, "rehone.run_id": version.manifest.run_id}
         from rehone.integrations import mlflow_model
@@ -175,7 +175,7 @@ class MlflowTracker:
                 tags=tags,
                 model_type="classifier",
             )
-            mlflow_model.save(folder, version, manifest, files, self._config.deploy.trusted_types)
+            mlflow_model.save(folder, version, store, signing.policy_of(self._config))
             self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, "READY")
         if run_id:

@@ -12,7 +12,7 @@ first, and the types against the list pinned in this installation, not in the mo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 from numpy.typing import NDArray
 
-from rehone import artifact, codec
+from rehone import artifact, codec, signing
 from rehone.artifact import Predictor
+from rehone.config import Deploy
 from rehone.errors import Corrupt
 from rehone.records import Contract, Manifest, ModelVersion
+from rehone.store import Store
 
 MANIFEST = "manifest.json"
 EXAMPLE_ROWS = 5
@@ -50,20 +52,22 @@ class RehoneModel:
         return self.predictor.predict_proba(model_input)
 
 
-def save(
-    folder: Path, version: ModelVersion, manifest: bytes, files: Mapping[str, bytes], trusted: Sequence[str]
-) -> Model:
+def save(folder: Path, version: ModelVersion, store: Store, policy: Deploy) -> Model:
     """Write a version as an MLflow model into a folder that does not exist yet.
 
     Args:
-        manifest: the bytes of its manifest, whose SHA-256 is its id.
-        trusted: types that the project trusts beyond the pinned list.
+        policy: with absolute paths, as `signing.policy_of` gives it.
 
     Raises:
-        Corrupt, ArtifactError: the version cannot be loaded.
+        NotFound, Corrupt, ArtifactError: the version cannot be loaded.
+        SigningError: no trusted key has signed it.
     """
+    files, trusted = store.read(version.id), policy.trusted_types
+    signing.require(version.id, store.signatures(version.id), policy)
     pickled = any(name.endswith(".joblib") for name in files)
-    predictor = artifact.unpack(version.manifest, files, version=version.id, allow_joblib=pickled, trusted=trusted)
+    predictor = artifact.unpack(
+        version.manifest, files, version=version.id, allow_joblib=policy.allow_joblib, trusted=trusted
+    )
     model = Model(metadata=_metadata(version.manifest, version.id))
     mlflow.sklearn.save_model(
         predictor.pipeline,
@@ -77,6 +81,7 @@ def save(
     )
     inside = f"versions/{version.id}"
     (folder / inside).mkdir(parents=True)
+    manifest = store.disk.read(store.root / "versions" / version.id / MANIFEST)
     for name, content in {**files, MANIFEST: manifest}.items():
         (folder / inside / name).write_bytes(content)
     mlflow.pyfunc.add_to_model(
