@@ -109,7 +109,7 @@ def test_counts_facts_rows_and_digest_equal_those_of_files(tmp_path: Path, opene
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_draws_the_same_rows(tmp_path: Path, opened: Any, name: str) -> None:
-    path = write(tmp_path, strange(rows=100))
+    path = write(tmp_path, strange(rows=60))
     drawn, said = engines.draw(engine(tmp_path, opened(name, path)), WINDOW, ("id", "x"), 1000)
     wanted, also = engines.draw(engine(tmp_path, pl.scan_parquet(path)), WINDOW, ("id", "x"), 1000)
     assert said == also
@@ -156,35 +156,41 @@ def _kept(project: Project, version: str) -> Any:
     return artifact.read_profile(Store(load_config(project.root).store_path).read(version))
 
 
-@pytest.mark.parametrize("name", ["dask", "pyspark"])
-def test_a_project_on_an_engine_lives_as_one_on_files(tmp_path: Path, opened: Any, name: str) -> None:
-    """The same split, profile, checks and verdict at first, and the same evidence of drift later."""
-    lives = []
-    for place in ("files", "engine"):
-        (tmp_path / place).mkdir()
-        project = Project(tmp_path / place)
-        project.configure(data={"id_column": "id"})
-        _numbered(project, 0, 70)
-        frame = {} if place == "files" else {"frame": opened(name, f"{project.root}/data/*.parquet")}
-        first = project.run(70, **frame)
-        assert first["status"] == "deployed", first.sentence
-        _numbered(project, 70, 90, shift=1.5)
-        frame = {} if place == "files" else {"frame": opened(name, f"{project.root}/data/*.parquet")}
-        later = api.check(project.root, as_of=START + timedelta(days=90), **frame)
-        lives.append((first, _kept(project, first["version"]), later))
-    (plain, old, check), (lazy, new, recheck) = lives
-    assert new == old
-    assert lazy.split == plain.split
-    assert lazy.data_checks == plain.data_checks
-    assert lazy.verdict == plain.verdict
-    assert recheck.would_train
-    assert recheck.sentence == check.sentence
-    assert recheck.trigger == check.trigger
-    assert recheck.evidence is not None
-    assert check.evidence is not None
-    assert recheck.evidence.drift == check.evidence.drift
-    assert recheck.evidence.scores == check.evidence.scores
-    assert recheck.evidence.recall == check.evidence.recall
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Any, Any]:
+    """Return a project on files, its first run, and what it would do when the world has drifted."""
+    project = Project(tmp_path_factory.mktemp("files"))
+    project.configure(data={"id_column": "id"})
+    _numbered(project, 0, 70)
+    first = project.run(70)
+    assert first["status"] == "deployed", first.sentence
+    _numbered(project, 70, 90, shift=1.5)
+    return project, first, api.check(project.root, as_of=START + timedelta(days=90))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_same_decision_follows_on_every_engine(lived: Any, opened: Any, name: str) -> None:
+    project, _, check = lived
+    frame = opened(name, f"{project.root}/data/*.parquet")
+    again = api.check(project.root, as_of=START + timedelta(days=90), frame=frame)
+    assert check.would_train
+    assert (again.sentence, again.trigger, again.data_checks) == (check.sentence, check.trigger, check.data_checks)
+    assert again.evidence == check.evidence
+
+
+@pytest.mark.parametrize("name", ["duckdb", "pyspark"])
+def test_a_project_on_an_engine_lives_as_one_on_files(lived: Any, tmp_path: Path, opened: Any, name: str) -> None:
+    """The same split, checks and verdict, and the version remembers the very same profile."""
+    plain, wanted, _ = lived
+    project = Project(tmp_path)
+    project.configure(data={"id_column": "id"})
+    given = project.run(70, frame=opened(name, f"{plain.root}/data/*.parquet"))
+    assert given["status"] == "deployed", given.sentence
+    assert _kept(project, given["version"]) == _kept(plain, wanted["version"])
+    assert given.split == wanted.split
+    assert given.data_checks == wanted.data_checks
+    assert given.verdict == wanted.verdict
+    assert given.trigger == wanted.trigger
 
 
 def test_a_source_named_in_the_project_is_drawn_from_on_spark(project: Project, spark: Any) -> None:
@@ -206,10 +212,9 @@ def test_a_source_named_in_the_project_is_drawn_from_on_spark(project: Project, 
 
 
 def test_a_job_that_fails_is_said_in_one_line(tmp_path: Path, spark: Any) -> None:
-    path = write(tmp_path, strange(days=4))
+    path = write(tmp_path, strange())
     broken = spark.read.parquet(str(path)).selectExpr("*", "raise_error('disk 7 is gone') as failing")
     with pytest.raises(DataError) as raised:
-        engine(tmp_path, broken).counts(WINDOW, reference(files(tmp_path)))
         engine(tmp_path, broken).read(WINDOW, ("failing",))
     assert "disk 7 is gone" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -219,7 +224,7 @@ def test_a_job_that_fails_is_said_in_one_line(tmp_path: Path, spark: Any) -> Non
 def test_a_column_that_the_engine_does_not_have_is_said(tmp_path: Path, spark: Any) -> None:
     path = write(tmp_path, strange(days=4))
     lost = spark.read.parquet(str(path)).drop("at")
-    with pytest.raises(DataError, match="time column 'at' is not in the frame of data.source: its columns are id, x"):
+    with pytest.raises(DataError, match=r"time column 'at' is not in the frame of data.source: its columns are id, x"):
         engine(tmp_path, lost)
     with pytest.raises(DataError, match="column 'ammount' is not in the frame"):
         engine(tmp_path, spark.read.parquet(str(path))).read(WINDOW, ("ammount",))
