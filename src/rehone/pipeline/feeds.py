@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rehone import data
 from rehone.config import Config
-from rehone.data import NAMED, Labels, Rows, Served, Taught
+from rehone.data import NAMED, EngineSource, Labels, Rows, Served, Taught
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus
 
@@ -62,12 +62,13 @@ def open_feeds(config: Config, as_of: datetime, *, champion: bool, frame: object
     learn_served = policy.train_on == "served" and champion
     if policy.evidence == "data" and not learn_served:
         source = _data(config, as_of, frame)
-        return Feeds(learn=source, offline=source, notes=_from_data(config, champion=champion))
+        notes = (*_from_data(config, champion=champion), *_not_drawn(config, source))
+        return Feeds(learn=source, offline=source, notes=notes)
     labels = data.open_labels(config, as_of)
     served = data.open_served(config, as_of=as_of, since=None if learn_served else _since(config, as_of))
     if not learn_served:
         source = _data(config, as_of, frame)
-        notes = _from_data(config, champion=champion)
+        notes = (*_from_data(config, champion=champion), *_not_drawn(config, source))
         return Feeds(learn=source, offline=source, served=served, labels=labels, notes=notes)
     offline = _data(config, as_of, frame) if policy.evidence == "data" else _data_if_any(config, as_of, frame)
     own = config.data.id_column
@@ -86,6 +87,15 @@ def _data_if_any(config: Config, as_of: datetime, frame: object | None) -> Rows 
         return _data(config, as_of, frame)
     except DataError:  # a project that learns from the log needs no other table
         return None
+
+
+def _not_drawn(config: Config, source: Rows) -> tuple[Check, ...]:
+    """Say that no sample is drawn where there is no engine to draw it."""
+    if config.data.max_negatives is None or isinstance(source, EngineSource):
+        return ()
+    said = "data.max_negatives is set, but data.source is no lazy frame of an engine: all rows are learned from"
+    remedy = "take it out, or set train.max_train_rows"
+    return (Check(name="max_negatives", subject="data.source", status=CheckStatus.WARN, detail=said, remedy=remedy),)
 
 
 def _since(config: Config, as_of: datetime) -> datetime:
