@@ -45,7 +45,7 @@ class Data(Section):
     source: str = Field(
         "data/*.parquet",
         min_length=1,
-        description="folder or glob of Parquet or CSV files, relative to this file or an address such as s3://bucket/data/*.parquet, or a database (postgresql://user@host/name, duckdb:///file.duckdb) with a query; dates in names (2026-08-31.parquet, day=2026-08-31/) are used",
+        description="folder or glob of Parquet or CSV files, relative to this file or an address such as s3://bucket/data/*.parquet, or a database (postgresql://user@host/name, duckdb:///file.duckdb) with a query, or python:package.module:function that returns a lazy frame (PySpark, DuckDB, Dask, SQLFrame, Polars); dates in names (2026-08-31.parquet, day=2026-08-31/) are used",
     )
     query: str | None = Field(
         None,
