@@ -107,6 +107,7 @@ def unread() -> int:
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one may not interrupt the closing of the record
     raise Terminated
 
 
