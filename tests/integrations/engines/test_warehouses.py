@@ -403,7 +403,8 @@ def test_a_window_holds_the_rows_that_it_holds_in_files_whatever_the_type_of_tim
             )
             expected = files.read(Window(start, end), ["x", "label"]).sort("__time__", "x")
             asked = opened(made, end)
-            asked.scan(Window(end - timedelta(hours=1), end), ["x"]).collect()  # the newest day comes first, and once
+            newest = (end - timedelta(hours=1)).replace(hour=0, minute=0)
+            asked.scan(Window(newest, end), ["x"]).collect()  # the newest day comes first, and once
             assert_frame_equal(asked.read(Window(start, end), ["x", "label"]).sort("__time__", "x"), expected)
 
 
@@ -526,7 +527,10 @@ def test_labels_of_a_database_join_what_was_served_as_those_of_files_do(server: 
     loop.labels(expected, 11, arrived)
     at = [datetime(2026, 3, 13, tzinfo=UTC)] * 57 + [loop.NOW] * 3
     server.load("reports", pl.DataFrame({"case": range(60), "at": at, "bad": [*arrived.values(), *([1] * 3)]}))
-    asked = {"labels": server.address(), "labels_query": 'SELECT "case" AS id, bad AS label, at FROM reports'}
+    asked = {
+        "labels": server.address(),
+        "labels_query": 'SELECT "case" AS id, bad AS label, at, bad AS hint FROM reports',
+    }
     here = loop.config(expected, trigger={"performance_days": 30})
     there = loop.config(found, data={"time_column": "at"}, predictions=asked, trigger={"performance_days": 30})
     before = server.now()
@@ -540,6 +544,7 @@ def test_labels_of_a_database_join_what_was_served_as_those_of_files_do(server: 
     assert described is not None
     assert described.rows == 57
     rows = [text for text in server.asked(before) if 'ORDER BY "at")' in text]
+    assert rows
     assert all('SELECT "id", "label", "at" FROM' in text for text in rows)
 
 
