@@ -507,6 +507,17 @@ def test_weights_reach_the_fit_and_multiply_those_of_age() -> None:
     assert train.search(weighed(rows, weights), policy, seed=7).oof_scores.mean() < lighter / 2
 
 
+def test_the_score_of_a_fold_counts_each_row_as_often_as_it_stands_for() -> None:
+    weights = np.random.default_rng(5).choice([1.0, 40.0], 200)
+    rows = weighed(made(), weights)
+    policy = quick(candidates=(Candidate(estimator="logistic_regression"),))
+    found, plan = train.search(rows, policy, seed=7), make_plan(rows.frame, START, rows.contract, policy, 7)
+    for fold, said in enumerate(found.winner.fold_roc_auc):
+        held = plan.validation(fold)
+        assert said == roc_auc_score(plan.labels[held], found.oof_scores[held], sample_weight=weights[held])
+        assert said != roc_auc_score(plan.labels[held], found.oof_scores[held])
+
+
 def test_a_threshold_of_least_cost_counts_each_row_as_often_as_it_stands_for() -> None:
     scores, labels = np.array([0.9, 0.8, 0.6, 0.4]), np.array([1, 0, 1, 0])
     policy = Train(cost_false_positive=1, cost_false_negative=10)

@@ -120,7 +120,7 @@ def _given_up(cluster: Cluster, why: str, done: Mapping[int, Fold], jobs: Jobs) 
 
 def _gathered(cluster: Cluster, jobs: Jobs, plan: Plan, policy: Train) -> Iterator[tuple[int, Fold]]:
     """Give each fold as it ends; joblib waits in a thread of its own, so that this one can look after the cluster."""
-    gatherer = _Gatherer(cluster, jobs, plan, _width(cluster, policy))
+    gatherer = _Gatherer(cluster, jobs, plan, min(len(jobs), _width(cluster, policy)))
     gatherer.start()
     try:
         while True:
@@ -152,7 +152,7 @@ class _Gatherer(threading.Thread):
         import joblib
 
         try:
-            config, plan = self._cluster.configured(self._plan)
+            config, plan = self._cluster.configured(self._plan, self._width)
             with config:
                 self._parallel = joblib.Parallel(
                     return_as="generator_unordered", batch_size=1, pre_dispatch=self._width, verbose=0

@@ -33,8 +33,11 @@ class Cluster(Protocol):
     def fits_at_a_time(self) -> int:
         """Return how many fits the cluster has room for now."""
 
-    def configured(self, plan: Any) -> tuple[Any, Any]:
-        """Send a plan there once; return joblib's configuration and what stands for the plan in each call."""
+    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:
+        """Send a plan there once, for `width` fits at a time.
+
+        Returns joblib's configuration and what stands for the plan in each call.
+        """
 
     def trouble(self) -> str | None:
         """Say why nothing can be expected from the cluster any more, or None."""
@@ -152,7 +155,7 @@ class Dask:
     def fits_at_a_time(self) -> int:
         return max(1, sum(map(int, self.client.nthreads().values())))
 
-    def configured(self, plan: Any) -> tuple[Any, Any]:
+    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:  # noqa: ARG002  each worker is there already
         import joblib
 
         return joblib.parallel_config(_dask_backend(self.client, plan)), plan
@@ -203,8 +206,11 @@ class OnRay:
         return ray.get(self.ref)
 
 
-_LOOPBACK = {"_node_ip_address": "127.0.0.1"}
+_ALONE = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
 """Keep a cluster of one machine to that machine: whoever reaches its ports may run code."""
+
+_FEWEST = 2
+"""Processes below which joblib would make the fits in this process."""
 
 
 class Ray:
@@ -233,6 +239,7 @@ class Ray:
                 "node what is installed here, at best from the same constraints file"
             ) from error
         self._unlike = _differences({"a node": there})
+        self._room = workers if self._own and address is None else self._cpus()
 
     def close(self) -> None:
         """Leave the cluster; one that was started here is stopped."""
@@ -240,15 +247,23 @@ class Ray:
             self._ray.shutdown()
 
     def fits_at_a_time(self) -> int:
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        return self._room
 
-    def configured(self, plan: Any) -> tuple[Any, Any]:
+    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:
         import joblib
 
-        room = self.fits_at_a_time()
-        processes = max(2, room)  # for one, joblib would stay in this process
-        backend = _ray_backend({"num_cpus": room / processes})
-        return joblib.parallel_config(backend, n_jobs=processes), OnRay(self._ray.put(plan), self._paths)
+        config = joblib.parallel_config(_ray_backend({"num_cpus": 1}), n_jobs=max(_FEWEST, width))
+        return config, OnRay(self._ray.put(plan), self._paths)
+
+    def _cpus(self) -> int:
+        found = int(self._ray.cluster_resources().get("CPU", 0))
+        if found < _FEWEST:
+            self.close()
+            raise TrainingError(
+                f"the Ray cluster at {self._at} has {found} CPU, joblib's backend needs {_FEWEST}: add a node, or set "
+                "train.backend to threads"
+            )
+        return found
 
     def trouble(self) -> str | None:
         try:
@@ -261,7 +276,7 @@ class Ray:
         return self._unlike
 
     def _connect(self, address: str | None, workers: int) -> None:
-        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, **_LOOPBACK}
+        own: dict[str, Any] = {} if address else {"num_cpus": max(_FEWEST, workers), **_ALONE}
         try:
             _knock(address)
             self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
@@ -338,7 +353,7 @@ def _dask_backend(client: Any, plan: Any) -> Any:
 
     class Backend(DaskDistributedBackend):  # type: ignore[misc]  # the base is known only where it is installed
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, int(super().effective_n_jobs(n_jobs)))
+            return max(_FEWEST, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
             future = super().submit(func, callback)

@@ -44,6 +44,19 @@ class Deadly(LogisticRegression):
         return self
 
 
+class Placed(LogisticRegression):
+    """A classifier that leaves a file with the number of the process that fitted it."""
+
+    def __init__(self, folder: str = "") -> None:
+        super().__init__()
+        self.folder = folder
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Placed:
+        (Path(self.folder) / f"{os.getpid()}-{len(X)}").touch()
+        super().fit(X, y, sample_weight)
+        return self
+
+
 def rows(n: int = 1200, **columns: Any) -> train.TrainingRows:
     """Make rows an hour apart with numbers, a few and many categories, nulls, and two windows that differ."""
     draw = np.random.default_rng(1)
@@ -111,6 +124,17 @@ def test_fits_on_a_cluster_give_the_very_same_search_as_in_threads(backend: str,
     assert {p.what for p in heard if "fold" in p.what} == {
         f"{c.name} ({c.window}): fold {fold} of 3" for c in local.candidates for fold in (1, 2, 3)
     }
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_fits_leave_this_process_even_for_a_cluster_of_one_thread(backend: str, tmp_path: Path) -> None:
+    placed = Candidate(**{"class": "test_fits.Placed", "params": {"folder": str(tmp_path)}})
+    alone = policy(placed, backend=backend, parallel=1, windows=("all",), folds=2)
+    found = train.search(rows(301), alone, seed=7)
+    assert found.notes == (f"2 fits on {backend.title()}, up to 1 at a time",)
+    where = {tuple(map(int, file.name.split("-"))) for file in tmp_path.iterdir()}
+    assert {rows for pid, rows in where if pid == os.getpid()} == {301}  # the winner, on all rows
+    assert len({rows for pid, rows in where if pid != os.getpid()}) == 2
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
