@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from rehone import data
 from rehone.config import Config
 from rehone.data import NAMED, EngineSource, Labels, Rows, Served, Taught
+from rehone.data.warehouse import Warehouse
 from rehone.errors import DataError
 from rehone.records import Check, CheckStatus
 
@@ -41,6 +42,12 @@ class Feeds:
     def remembering(self, before: tuple[Check, ...]) -> Feeds:
         """Return the feeds with what an earlier stage had seen of them, if it is not seen now."""
         return replace(self, notes=(*self.notes, *(check for check in before if check not in self.warnings)))
+
+    def release(self) -> None:
+        """Let databases go: nothing is asked of them from here on."""
+        for source in (self.learn, self.offline, self.labels.source if self.labels else None):
+            if isinstance(source, Warehouse):
+                source.release()
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -195,6 +195,7 @@ def _validate(scene: Scene) -> Ending | None:
     draft.note(data=scene.source.describe(read))
     taken = take(config, scene.source, read, window, _columns(config, scene.features))
     scene.rows, scene.split, scene.population = taken.rows, taken.split, taken.population
+    scene.feeds.release()
     draft.note(split=scene.split)
     warned = sum(check.status is CheckStatus.WARN for check in checks)
     draft.say(

@@ -332,6 +332,8 @@ def test_what_is_read_is_one_state_of_the_database_until_it_is_let_go(server: Se
     server.do("DELETE FROM moving")
     assert connections(server) == 1
     assert source.read(Window(utc(2026, 1, 1), utc(2026, 1, 11)), ["x"])["x"].to_list() == list(range(10))
+    assert connections(server) == 1
+    source.release()
     assert connections(server) == 0
     assert opened(made, date(2026, 1, 11)).span() is None
 
@@ -543,6 +545,9 @@ def test_labels_of_a_database_join_what_was_served_as_those_of_files_do(server: 
     described = feeds.labels.described(utc(2026, 3, 2))
     assert described is not None
     assert described.rows == 57
+    assert connections(server) == 1
+    feeds.release()
+    assert connections(server) == 0
     rows = [text for text in server.asked(before) if 'ORDER BY "at")' in text]
     assert rows
     assert all('SELECT "id", "label", "at" FROM' in text for text in rows)

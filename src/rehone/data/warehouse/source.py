@@ -168,17 +168,6 @@ class Warehouse(Source):
         self._choose(columns or ())
         return super().scan(window, columns)
 
-    def read(self, window: Window, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the rows of a window before as-of, sorted by event time, and let the database go.
-
-        Raises:
-            DataError: there is no such column, or the database cannot be asked.
-        """
-        try:
-            return super().read(window, columns)
-        finally:
-            self.release()
-
     def counts(self, window: Window, profile: Profile) -> Counts:
         """Count the rows of a window into a champion's bins."""
         score = self._policy.score_column
