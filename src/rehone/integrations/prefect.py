@@ -12,16 +12,18 @@ names of the states stay Prefect's own, so that its filters and alerts know them
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rehone import __version__, fleet
 from rehone.config import load_config
-from rehone.errors import RehoneError
+from rehone.errors import Locked, NotFound, RehoneError
 from rehone.integrations import is_fleet, pages
-from rehone.integrations.apart import Ending, NotDeployed, Order, Runs
+from rehone.integrations.apart import CLOSING_SECONDS, Ending, NotDeployed, Order, Runs
 from rehone.records import Event, EventKind, Problem, RunStatus
+from rehone.store import Store
 
 try:
     import prefect
@@ -31,11 +33,13 @@ except ModuleNotFoundError as missing:
 from prefect import flow, get_client, get_run_logger, runtime, task, unmapped
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State, TaskRun
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 RETRIES = 2
@@ -219,7 +223,7 @@ def _schedule(cron: str | None, every: float | None, timezone: str) -> Schedule 
 def serve(projects: Sequence[str], **options: Any) -> None:
     """Register the `deployment` with the Prefect server and make its runs in child processes, until stopped.
 
-    Stopped, it pauses its schedule; started again, it goes on.
+    Stopped, it pauses its schedule; started again, it goes on. One deployment is served from one place.
 
     Raises:
         ConfigError: a project's configuration cannot be used.
@@ -235,4 +239,45 @@ def serve(projects: Sequence[str], **options: Any) -> None:
     with get_client(sync_client=True) as client:
         if (error := client.api_healthcheck()) is not None:
             raise RehoneError(f"no Prefect server answers at {server} ({error}): start it with `prefect server start`")
+        _end_dead_runs(client, f"{made.flow_name}/{made.name}")
     prefect.serve(made)
+
+
+def _end_dead_runs(client: Any, name: str) -> None:
+    """Tell the server of runs whose process died without a word.
+
+    It takes them for running, and each would hold the only place of its deployment for ever: every
+    later run would be cancelled. That nothing is under way is known by the run lock of the projects.
+    """
+    try:
+        found = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return
+    said = {"deployment_id": {"any_": [found.id]}, "state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+    for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(said)):
+        if _at_rest(run.parameters):
+            client.set_flow_run_state(run.id, Crashed(message="its process is gone, and its projects are at rest"))
+
+
+def _at_rest(parameters: dict[str, Any]) -> bool:
+    """Wait a little for what is closing its record, and say whether nobody runs the projects of a flow run."""
+    try:
+        paths = fleet.find(parameters["projects"]) if "projects" in parameters else (Path(parameters["project"]),)
+    except NotFound:
+        return True
+    limit = time.monotonic() + 2 * CLOSING_SECONDS
+    while any(_busy(path) for path in paths):
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def _busy(project: Path) -> bool:
+    try:
+        with Store.of(load_config(project)).lock("schedule"):
+            return False
+    except Locked:
+        return True
+    except RehoneError:  # without a configuration or a store nothing can be under way
+        return False

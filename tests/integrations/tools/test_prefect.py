@@ -105,6 +105,8 @@ def until(seconds: float, reached: Callable[[], Any], said: Callable[[], object]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(40)
@@ -152,8 +154,7 @@ def served(
     try:
         yield made, process
     finally:
-        if process.poll() is None:
-            end(process)
+        end(process)
 
 
 @pytest.fixture(autouse=True)
@@ -351,6 +352,31 @@ def test_a_run_that_is_cancelled_on_trial_puts_the_champion_back_and_closes_its_
     assert head.version == before.version
 
 
+def test_a_run_whose_machine_died_does_not_hold_the_schedule_for_ever(
+    client: SyncPrefectClient, server: Server, live: Project
+) -> None:
+    """Prefect takes it for running and cancels whatever is due, until the schedule is served again."""
+    store = Store(live.root / "store")
+    before = store.head()
+    assert before is not None
+    live.feed(70, 118)
+    with an_old_service(before.version) as url:
+        live.configure(deploy={"health_url": url, "trial_seconds": 120}, gate={"margin_cost": 0.5})
+        service = serving(live, server)
+        with service as name:
+            dead = client.create_flow_run_from_deployment(name, parameters={"as_of": day(118), "force": True})
+            until(240, lambda: store.log()[-1].state is DeploymentState.TRIAL)
+            service.power_cut()
+    assert client.read_flow_run(dead.id).state.is_running()
+    live.configure()
+    with serving(live, server) as name:
+        state = ending(client, dead)
+        after = client.create_flow_run_from_deployment(name, parameters={"as_of": day(72)})
+        assert ending(client, after).is_completed()
+    assert (state.name, state.message) == ("Crashed", "its process is gone, and its projects are at rest")
+    assert [r.status for r in RunLog(live.root / "runs").records()][1:] == [RunStatus.FAILED, RunStatus.SKIPPED]
+
+
 def test_one_bad_project_of_a_fleet_does_not_stop_the_others(client: SyncPrefectClient, tmp_path: Path) -> None:
     """Three projects, two at a time: two deploy, the flow ends Failed and names the third."""
     projects = [Project(tmp_path / name) for name in ("good", "empty", "fine")]
@@ -400,7 +426,7 @@ class serving:  # noqa: N801 - read as a verb: with serving(project, server)
         self._project, self._server = project, server
 
     def __enter__(self) -> Any:
-        code = "import sys, prefect; from rehone.integrations.prefect import deployment; prefect.serve(deployment(sys.argv[1:2], name=sys.argv[2]))"
+        code = "import sys; from rehone.integrations.prefect import serve; serve(sys.argv[1:2], name=sys.argv[2])"
         with (self._project.root / "serve.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, str(self._project.root), self._project.root.name],
@@ -413,6 +439,23 @@ class serving:  # noqa: N801 - read as a verb: with serving(project, server)
 
     def __exit__(self, *_: object) -> None:
         end(self._process)
+
+    def power_cut(self) -> None:
+        """Kill it and all that it has started, and what that has started, without a word."""
+        parents = {int(p.name): _parent(p) for p in Path("/proc").iterdir() if p.name.isdigit()}
+        doomed = {self._process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
+            doomed |= more
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return 0
 
 
 def ending(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
