@@ -1,0 +1,41 @@
+"""Open the Python door: what the command line can do, as functions.
+
+    from rehone import load, run_pipeline
+
+    record = run_pipeline("path/to/project")
+    print(record["status"], record.sentence)
+    champion = load("path/to/project")
+    champion.predict_proba(frame)
+
+What training needs is imported only where it is used: a rollback works when it is broken.
+Only the doors (this package and the command line) read the clock, the user and git.
+"""
+
+from rehone.api.door import When, Where, moment
+from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
+from rehone.api.standing import deployments, doctor, history, show, status
+from rehone.api.telling import deliveries, tell
+from rehone.api.versions import load, rollback
+from rehone.config import CONFIG_NAME
+
+__all__ = [
+    "CONFIG_NAME",
+    "STAGES",
+    "When",
+    "Where",
+    "check",
+    "close_run",
+    "deliveries",
+    "deployments",
+    "doctor",
+    "history",
+    "load",
+    "moment",
+    "resume_run",
+    "rollback",
+    "run_pipeline",
+    "run_stage",
+    "show",
+    "status",
+    "tell",
+]

@@ -1,0 +1,151 @@
+"""Say how a project stands: what is live, what happened, what is broken; and mend what can be mended."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from datetime import UTC
+
+from rehone import deploy, observers
+from rehone.api.door import When, Where, config_of, lost_store, now
+from rehone.api.telling import subjects, tell
+from rehone.config import Config
+from rehone.errors import NotFound, RehoneError
+from rehone.records import Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
+from rehone.runlog import RunLog
+from rehone.store import Store, has_store
+
+
+def status(project: Where = ".") -> ProjectStatus:
+    """Say what is live, who serves it, what happened last and what needs healing."""
+    config = config_of(project)
+    runlog = RunLog.of(config)
+    runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
+    last, lost = runlog.last(), lost_store(config, runlog)
+    if lost is not None or not has_store(config):
+        return ProjectStatus(
+            project=config.project.name,
+            deployment=None,
+            version=None,
+            last_run=last,
+            runs=runs,
+            problems=(lost,) if lost else (),
+        )
+    store = Store.of(config)
+    head = store.head()
+    problems = tuple(_open_run(run, store) for run in runlog.unfinished())
+    version = None
+    try:
+        version = store.version(head.version) if head and head.version else None
+    except RehoneError as error:
+        damaged = Check(name="champion", status=CheckStatus.ACT, detail=str(error), remedy="run `rehone doctor`")
+        problems = (damaged, *problems)
+    return ProjectStatus(
+        project=config.project.name,
+        deployment=head,
+        version=version,
+        replicas=deploy.live_replicas(store, config.deploy, now=now()),
+        last_run=last,
+        runs=runs,
+        problems=problems,
+    )
+
+
+def _open_run(run: RunRecord, store: Store) -> Check:
+    """Say of a run that has not ended whether it is under way (ok), was killed (warn), or nobody here can tell."""
+    where = f"process {run.pid} on {run.host}"
+    if run.staged_until is not None:
+        after = f"after {run.stages[-1].name}" if run.stages else ""
+        said = f"run {run.run_id} is made stage by stage and rests {after} until {run.staged_until:%Y-%m-%d %H:%M} UTC"
+        return Check(name="staged_run", subject=run.run_id, status=CheckStatus.OK, detail=said)
+    if run.host != socket.gethostname():
+        status, said = (
+            CheckStatus.UNKNOWN,
+            f"run {run.run_id} ({where}) has not ended: it is under way there, or was killed",
+        )
+    elif not _lives(run.pid):
+        status, said = CheckStatus.WARN, f"run {run.run_id} was killed: there is no {where} any more"
+    else:
+        status, said = CheckStatus.OK, f"run {run.run_id} is under way ({where}){_staged(store)}"
+    return Check(name="run", subject=run.run_id, status=status, detail=said)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _staged(store: Store) -> str:
+    try:
+        staged = store.staged()
+    except RehoneError:
+        return ""
+    if staged is None:
+        return ""
+    until = f"{staged.deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"; version {short_id(staged.version)} is scored beside the champion until {until} at the latest"
+
+
+def history(project: Where = ".") -> tuple[RunRecord, ...]:
+    """Return the record of every run, oldest first."""
+    return RunLog.of(config_of(project)).records()
+
+
+def deployments(project: Where = ".") -> tuple[Deployment, ...]:
+    """Return every record of the deployment log, oldest first; none when there is no store yet."""
+    config = config_of(project)
+    return Store.of(config).log() if has_store(config) else ()
+
+
+def show(project: Where, ref: str) -> RunRecord | ModelVersion:
+    """Return the run or the version whose id is, or starts with, `ref`.
+
+    Raises:
+        NotFound: there is neither.
+    """
+    config = config_of(project)
+    try:
+        return RunLog.of(config).find(ref)
+    except NotFound:
+        pass
+    try:
+        return Store.of(config).version(ref)
+    except RehoneError:
+        raise NotFound(f"no run and no version starts with {ref!r}: `rehone history` lists runs") from None
+
+
+def doctor(project: Where = ".", *, heal: bool = True, tell_since: When = None) -> tuple[Check, ...]:
+    """Look at everything that can break, mend what can be mended, tell trackers what they lack, and say the rest.
+
+    Args:
+        heal: when false, nothing is changed and nobody is told.
+        tell_since: as `since` of `tell`.
+    """
+    config = config_of(project)
+    runlog = RunLog.of(config)
+    checks = list(runlog.verify())
+    if (lost := lost_store(config, runlog)) is not None:
+        checks.append(lost)
+    elif has_store(config):
+        store = Store.of(config)
+        checks += deploy.examine(store, policy=config.deploy, clock=now)
+        if heal:
+            checks += _heal(store, runlog, config)
+    return (
+        *checks,
+        *(tell(config, since=tell_since) if heal else observers.pending(config, lambda: subjects(config))),
+    )
+
+
+def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
+    with store.lock("doctor"):
+        closed = runlog.close_orphans(now=now())
+        healed = deploy.heal(store, policy=config.deploy, clock=now)
+    said = [Check(name="run", subject=r.run_id, status=CheckStatus.WARN, detail=r.sentence) for r in closed]
+    return [*said, *healed]
