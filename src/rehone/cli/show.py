@@ -196,6 +196,8 @@ def _split(record: RunRecord, width: int) -> list[str]:
     if split is None:
         return []
     trained = f"{split.train}, {split.train_rows:,} rows, {split.train_positives:,} positives"
+    if split.drawn:
+        trained += f"; of them were brought {split.drawn.sentence}"
     held = f"{split.holdout}, {split.holdout_rows:,} rows, {split.holdout_positives:,} positives"
     return fact("train", trained, width) + fact("holdout", held, width)
 
