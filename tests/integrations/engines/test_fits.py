@@ -151,11 +151,15 @@ def test_fits_lost_with_their_worker_are_made_again_and_it_is_said(backend: str,
 
 
 def test_a_fit_that_kills_every_worker_ends_the_search_with_its_name() -> None:
+    import dask
+    import distributed  # noqa: F401  brings the defaults that are changed here
+
     deadly = Candidate(**{"class": "test_fits.Deadly", "params": {"always": True}})
-    with pytest.raises(TrainingError) as caught:
+    impatient = {"distributed.scheduler.allowed-failures": 0}  # Dask gives the task up, before all its rows are lost
+    with dask.config.set(impatient), pytest.raises(TrainingError) as caught:
         train.search(rows(400), policy(deadly, backend="dask", windows=("trailing",)), seed=7)
     assert re.fullmatch(
-        r"a Dask worker did not end its fit \(.*\), 3 times; 0 of 3 fits had ended, not those of Deadly \(trailing\): look "
+        r"a Dask worker did not end its fit \(KilledWorker: .*\), 3 times; 0 of 3 fits had ended, not those of Deadly \(trailing\): look "
         r"at the workers' own logs \(too little memory is the usual cause\), give Dask workers that stay, or set "
         r"train.backend to threads",
         str(caught.value),
