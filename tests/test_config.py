@@ -123,3 +123,26 @@ def test_predictions_become_evidence_only_where_labels_can_join_them() -> None:
     )
     good = parse_config('[data]\nid_column = "id"\n[predictions]\nevidence = "served"\n')
     assert good.predictions.evidence == "served"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("trackers.mlflow_uri", '[trackers]\nmlflow_uri = "https://me:hunter2@mlflow.example"\n'),
+        ("storage.endpoint", '[storage]\nendpoint = "https://me:hunter2@minio:9000"\n'),
+        ("project.store", '[project]\nstore = "s3://me:hunter2@bucket/x"\n'),
+        ("data.source", '[data]\nsource = "s3://me:hunter2@bucket/x.parquet"\n'),
+        ("deploy.health_url", '[deploy]\nhealth_url = "https://me:hunter2@host/health"\n'),
+        ("train.backend_address", '[train]\nbackend = "ray"\nbackend_address = "ray://me:hunter2@host:1"\n'),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(key: str, text: str) -> None:
+    """Every run record and every tracker is given all keys: no secret may be one of them."""
+    (said,) = problems(text)
+    assert said.startswith(f"{key}: the address holds a password")
+    assert "hunter2" not in said
+
+
+def test_a_user_or_a_port_in_an_address_is_no_password() -> None:
+    """What only looks like one is let through."""
+    parse_config('[trackers]\nmlflow_uri = "http://me@host:5000/a:b@c"\n')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -41,3 +43,18 @@ class Trackers(Section):
         "online", description='"offline" writes files that `wandb sync` sends later; needs no account'
     )
     wandb_folder: str = Field("wandb", description="folder of its files")
+
+
+_PASSWORD = re.compile(r"://[^/?#\s]*:[^/?#\s]*@")
+
+
+def passwords(value: Any, key: str = "") -> Iterator[str]:
+    """Name the keys whose address holds a password, which every run record and tracker would repeat."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from passwords(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from passwords(inner, key)
+    elif isinstance(value, str) and _PASSWORD.search(value):
+        yield key

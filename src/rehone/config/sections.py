@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
-from rehone.config.outside import Storage, Trackers
+from rehone.config.outside import Storage, Trackers, passwords
 from rehone.config.service import Predictions, Serve, Shadow
 from rehone.places import Place, place_of
 
@@ -423,6 +423,15 @@ class Config(Section):
         own, time = self.predictions, self.data.time_column
         if wrong := wrong_with("predictions.labels", own.labels, "predictions.labels_query", own.labels_query, time):
             raise ValueError("; and ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_no_password(self) -> Config:
+        if found := list(passwords(self.as_json())):
+            raise ValueError(
+                f"{', '.join(found)}: the address holds a password, which every run record would repeat: take it out, and "
+                "give it in the environment (as MLFLOW_TRACKING_PASSWORD, PGPASSWORD, AWS_SECRET_ACCESS_KEY)"
+            )
         return self
 
     @property
