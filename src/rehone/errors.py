@@ -5,6 +5,7 @@ RehoneError
 ├── DataError          a source cannot be read at all
 │   └── SourceAway     the object store or database that holds it does not answer, or does not let us read
 ├── TrainingError      no candidate could be fitted
+│   └── ClusterAway    the Dask or Ray cluster that was to fit them does not answer, or lost its workers
 ├── StoreError
 │   ├── Conflict       somebody else deployed first; the verdict is stale
 │   ├── Corrupt        bytes do not match their digest, or are not what they claim
@@ -45,6 +46,10 @@ class SourceAway(DataError):
 
 class TrainingError(RehoneError):
     """No candidate could be fitted."""
+
+
+class ClusterAway(TrainingError):
+    """The Dask or Ray cluster that was to fit candidates does not answer, or lost its workers."""
 
 
 class StoreError(RehoneError):

@@ -14,9 +14,10 @@ import pytest
 
 import rehone
 from conftest import START, Project
-from rehone import api, codec
+from rehone import api, codec, errors
+from rehone.deploy.facts import TRIAL, Order, record
 from rehone.errors import ConfigError, Corrupt, DataError, Locked, NotFound, StoreError
-from rehone.records import RunRecord, RunStatus
+from rehone.records import Problem, RunRecord, RunStatus
 from rehone.runlog import RunLog
 from rehone.store import Store
 
@@ -123,6 +124,9 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 if point == "end":
     draft.Draft.end = die
+elif point == "listed":
+    finish = folder.Folder.finish
+    folder.Folder.finish = lambda self, name, files: (finish(self, name, files), die())
 else:
     finish = folder.Folder.finish
     folder.Folder.finish = lambda self, name, files: die() if name == point else finish(self, name, files)
@@ -133,19 +137,25 @@ api.run_stage(root, stage, run=run)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "point"),
-    [("validate", "validate"), ("train", "train"), ("judge", "judge"), ("deploy", "publish"), ("deploy", "end")],
+    [
+        ("validate", "validate"),
+        ("validate", "listed"),
+        ("train", "train"),
+        ("judge", "judge"),
+        ("judge", "listed"),
+        ("deploy", "publish"),
+        ("deploy", "listed"),
+        ("deploy", "end"),
+    ],
 )
 def test_a_stage_killed_at_its_last_moment_is_made_again_and_the_run_goes_on(
     grown: Project, stage: str, point: str
 ) -> None:
-    """Kill -9 after the work and before it is written down: one record, one confirmed deployment, ledger whole."""
+    """Kill -9 before, while and after the work is written down: one record, one confirmed deployment, ledger whole."""
     run = begun(grown, force=True)
     for name in api.STAGES[1:]:
         if name == stage:
-            done = subprocess.run(
-                [sys.executable, "-c", KILLED, point, stage, str(grown.root), run], check=False, timeout=180
-            )
-            assert done.returncode == -signal.SIGKILL
+            killed(grown, stage, point, run)
         end = api.run_stage(grown.root, name, run=run)
     assert end.status is RunStatus.DEPLOYED, end.sentence
     assert len(records(grown)) == 2
@@ -154,6 +164,49 @@ def test_a_stage_killed_at_its_last_moment_is_made_again_and_the_run_goes_on(
     assert head is not None
     assert (head.run_id, head.version) == (run, rehone.load(grown.root).version)
     assert all(check.status == "ok" for check in api.doctor(grown.root) if check.name == "ledger")
+
+
+def killed(project: Project, stage: str, point: str, run: str) -> None:
+    """Make a stage in a process that kills itself at a point."""
+    asked = [sys.executable, "-c", KILLED, point, stage, str(project.root), run]
+    assert subprocess.run(asked, check=False, timeout=180).returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_what_a_person_put_back_is_not_deployed_again_by_a_stage_made_again(grown: Project) -> None:
+    """Killed after the confirmation, rolled back by hand, then made again: the person's word stands."""
+    run = begun(grown, force=True)
+    for name in ("validate", "train", "judge"):
+        api.run_stage(grown.root, name, run=run)
+    first = rehone.load(grown.root).version
+    killed(grown, "deploy", "end", run)
+    assert rehone.load(grown.root).version != first
+    back = api.rollback(grown.root, because="customers complain")
+    assert back.version == first
+    end = api.run_stage(grown.root, "deploy", run=run)
+    assert end.status is RunStatus.ROLLED_BACK
+    assert "customers complain" in end.sentence
+    assert Store(grown.root / "store").head() == back
+    deployed = RunLog(grown.root / "runs").find(run).deployment
+    assert deployed is not None
+    assert deployed.run_id == run
+
+
+def test_a_trial_that_a_killed_stage_left_is_taken_back_by_the_next_run_though_the_run_rests(grown: Project) -> None:
+    """The resting run keeps others from training, not from healing: nobody serves unproved for resume_hours."""
+    run = begun(grown, force=True)
+    store = Store(grown.root / "store")
+    head = store.head()
+    assert head is not None
+    order = Order(expect_generation=head.generation, actor="test", run_id=run)
+    store.append(record(TRIAL, str(head.version), order, head.at), expect_generation=head.generation)
+    other = grown.run(DAY, force=True)
+    assert other.status is RunStatus.SKIPPED
+    after = store.head()
+    assert after is not None
+    assert (after.action, after.state) == ("rollback", "confirmed")
+    assert any(check.name == "trial" for check in other.deployment_checks)
+    assert RunLog(grown.root / "runs").find(run).status is None
 
 
 def test_a_run_between_two_stages_keeps_others_away_until_it_is_given_up(grown: Project) -> None:
@@ -197,10 +250,14 @@ def test_a_fault_that_passes_leaves_the_run_open_and_one_that_does_not_ends_it(g
     run = begun(grown, force=True)
     data = grown.root / "data"
     data.rename(grown.root / "away")
+    before = RunLog(grown.root / "runs").find(run)
     with pytest.raises(DataError):
         api.run_stage(grown.root, "validate", run=run)
     noted = RunLog(grown.root / "runs").find(run)
     assert noted.status is None
+    assert noted.staged_until is not None
+    assert before.staged_until is not None
+    assert noted.staged_until > before.staged_until, "it may rest anew: the stage may have taken longer than that"
     assert noted.problem is not None
     assert noted.problem.transient
     (grown.root / "away").rename(data)
@@ -283,3 +340,13 @@ def test_resume_makes_what_is_left(grown: Project) -> None:
     assert "deployed: version" in done.stdout
     assert [s.name for s in records(grown)[-1].stages][:3] == ["look", "decide", "validate"]
     assert [s.name for s in records(grown)[-1].stages].count("validate") == 1
+
+
+def test_what_may_have_passed_by_the_next_try_is_told_from_what_a_person_must_mend() -> None:
+    """A store, a feed or a cluster that is away may come back; a configuration or a model does not mend itself."""
+    named = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, Exception)]
+    passing = {error.__name__ for error in named if Problem(type=error.__name__, message="").transient}
+    assert passing == {
+        *("RehoneError", "DataError", "SourceAway", "ClusterAway", "StoreError", "Conflict", "Locked", "Unreachable"),
+        "ArtifactError",
+    }

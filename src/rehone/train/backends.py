@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from rehone.config import Train
-from rehone.errors import TrainingError
+from rehone.errors import ClusterAway
 from rehone.train.boosted import SPREAD, STREAMED
 from rehone.train.clusters import Cluster, Clusters, short
 from rehone.train.cores import cpu_limit
@@ -34,7 +34,7 @@ def run(
     `ended` is called by this thread with the number of each job that ended.
 
     Raises:
-        TrainingError: a cluster cannot be reached, or its workers keep vanishing.
+        ClusterAway: a cluster cannot be reached, or its workers keep vanishing.
     """
     numbered = dict(enumerate(jobs))
     spread = {n: job for n, job in numbered.items() if job[0].candidate.estimator in SPREAD}
@@ -100,7 +100,7 @@ def _elsewhere(
         except _Lost as lost:
             trouble = cluster.trouble()
             if trouble or attempt == ATTEMPTS:
-                raise TrainingError(_given_up(cluster, trouble or f"{lost}, {ATTEMPTS} times", done, jobs)) from None
+                raise ClusterAway(_given_up(cluster, trouble or f"{lost}, {ATTEMPTS} times", done, jobs)) from None
             said.append(f"{len(jobs) - len(done)} of them were made again, since {lost}")
     return done
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from rehone import artifact
 from rehone.config import Train
-from rehone.errors import TrainingError
+from rehone.errors import ClusterAway, TrainingError
 from rehone.train.cores import cpu_limit
 
 CONNECT_SECONDS = 20
@@ -132,7 +132,7 @@ class Dask:
                     distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
                 )
             except (OSError, ValueError) as error:
-                raise TrainingError(
+                raise ClusterAway(
                     f"no Dask scheduler answers at {self._at} within {CONNECT_SECONDS} s ({short(error)}): start one "
                     "(`dask scheduler`, and `dask worker ADDRESS` on each machine), correct train.backend_address, or "
                     "leave it out for a cluster on this machine"
@@ -140,7 +140,7 @@ class Dask:
             try:
                 self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
             except TimeoutError as error:
-                raise TrainingError(
+                raise ClusterAway(
                     f"the Dask scheduler at {self._at} has no worker after {WORKER_SECONDS} s: start one "
                     f"(`dask worker {self._at}`)"
                 ) from error
@@ -281,7 +281,7 @@ class Ray:
             _knock(address)
             self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
-            raise TrainingError(
+            raise ClusterAway(
                 f"no Ray cluster answers at {self._at} ({short(error)}): start one (`ray start --head`), correct "
                 "train.backend_address, or leave it out for a cluster on this machine"
             ) from error
