@@ -90,6 +90,29 @@ def test_a_killed_run_is_closed_at_once_and_may_be_tried_again(project: Project)
     assert ending.sentence.startswith(f"killed: process {last(project).pid} on ")
 
 
+KILLED_AT_ITS_END = """
+import os, signal
+from rehone.runlog import RunLog
+finish = RunLog.finish
+RunLog.finish = lambda self, record: (finish(self, record), os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_run_killed_after_its_verdict_is_not_made_again(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record is closed, and only the process could not say so: what the record says counts."""
+    project.configure(gate={"min_roc_auc": 0.999})
+    project.feed(0, 70)
+    room = tmp_path_factory.mktemp("room")
+    (room / "sitecustomize.py").write_text(KILLED_AT_ITS_END)
+    monkeypatch.setenv("PYTHONPATH", str(room))
+    with Runs() as runs:
+        ending = runs.make(order(project))
+    assert (ending.status, ending.retry) == (RunStatus.REJECTED, False)
+    assert ending.record == last(project)
+
+
 def test_more_than_one_sigterm_does_not_break_the_closing_of_the_record(project: Project) -> None:
     """An orchestrator, a service manager and a person may all ask a run to end."""
 

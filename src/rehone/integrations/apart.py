@@ -195,7 +195,7 @@ def _close(project: str, pid: int) -> RunRecord | None:
 
 def _died(order: Order, code: int, record: RunRecord | None, *, retry: bool) -> Ending:
     if record is not None and record.status is not None:
-        return replace(Ending.of(record), retry=retry)
+        return replace(Ending.of(record), retry=retry and record.status is RunStatus.FAILED)  # a verdict is final
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return _never(
         order, f"the process of the run ended ({name}) before it could say how; what is live is whole", retry=retry
