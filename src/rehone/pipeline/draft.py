@@ -80,9 +80,9 @@ class Draft:
         self.note(staged_until=until, problem=None)
         self._runlog.note(self.record)
 
-    def interrupt(self, error: BaseException) -> None:
-        """Note what interrupted a stage that may be made again; the record stays open."""
-        self.note(problem=_problem(error))
+    def interrupt(self, error: Exception, until: datetime) -> None:
+        """Note what interrupted a stage that may be made again; the record stays open, at the latest until that time."""
+        self.note(staged_until=until, problem=_problem(error))
         self._runlog.note(self.record)
 
     def fail(self, error: BaseException) -> RunRecord:

@@ -7,7 +7,7 @@ in its record; between two of them the record says until when the run may rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import rehone
@@ -116,9 +116,12 @@ def _stage(config: Config, door: Door, books: _Books, name: str) -> RunRecord:
         return _make(_restored(config, door, books, draft), folder, left)
     except Exception as error:
         if Problem(type=type(error).__name__, message=str(error)).transient:
-            draft.interrupt(error)
+            draft.interrupt(error, _rest(config, door))
             raise
         return draft.fail(error)
+    except BaseException:  # SIGTERM or Ctrl-C: it may be made again, however long it had taken
+        draft.rest(_rest(config, door))
+        raise
 
 
 def _make(scene: Scene, folder: Folder, left: tuple[Step, ...]) -> RunRecord:
@@ -126,8 +129,13 @@ def _make(scene: Scene, folder: Folder, left: tuple[Step, ...]) -> RunRecord:
     ending = go(scene, left, lambda name: folder.finish(name, kept(scene, name)))
     if ending:
         return scene.draft.end(*ending)
-    scene.draft.rest(scene.door.clock() + timedelta(hours=scene.config.project.resume_hours))
+    scene.draft.rest(_rest(scene.config, scene.door))
     return scene.draft.record
+
+
+def _rest(config: Config, door: Door) -> datetime:
+    """Return until when the run may rest from now on."""
+    return door.clock() + timedelta(hours=config.project.resume_hours)
 
 
 def _restored(config: Config, door: Door, books: _Books, draft: Draft) -> Scene:

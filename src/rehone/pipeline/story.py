@@ -27,6 +27,7 @@ from rehone.pipeline.taking import take
 from rehone.pipeline.words import acting, all_of, resting, set_back, unreadable
 from rehone.records import (
     CheckStatus,
+    Deployment,
     DeploymentAction,
     DeploymentState,
     Outcome,
@@ -70,7 +71,7 @@ def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> Run
         refuse_lost_store(config, runlog.lines())
         store = Store.of(config, make=True)
         with store.lock(door.run_id):
-            refuse_overlap(runlog, now=door.clock())
+            _stand_alone(config, door, store, draft, runlog)
             draft.begin()
             return tell(Scene(config, door, store, runlog, draft))
     except Locked as error:
@@ -82,6 +83,15 @@ def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> Run
         return draft.fail(error)
     except BaseException as error:
         draft.fail(error)
+        raise
+
+
+def _stand_alone(config: Config, door: Door, store: Store, draft: Draft, runlog: RunLog) -> None:
+    """Refuse to begin beside a run that rests, but not to heal: what a killed stage of it put on trial is live."""
+    try:
+        refuse_overlap(runlog, now=door.clock())
+    except Locked:
+        draft.note(deployment_checks=deploy.heal(store, policy=config.deploy, clock=door.clock))
         raise
 
 
@@ -121,10 +131,9 @@ def go(scene: Scene, stages: Iterable[Step], finished: Callable[[str], None] = l
             ending = stage(scene)
             if ending:
                 scene.draft.say(f"the run ends here: {ending[0].value.replace('_', ' ')}")
-            else:
-                finished(name)
         if ending:
             return ending
+        finished(name)  # once its facts are in the record on disk
     return None
 
 
@@ -315,14 +324,21 @@ def _deploy(scene: Scene) -> Ending | None:
 
 def _deployed_before(scene: Scene) -> Ending | None:
     """Find the confirmed deployment of a stage that was killed before it could say so."""
-    head = scene.store.head()
-    if head is None or head.run_id != scene.door.run_id or head.version != scene.version:
+    records = scene.store.log()
+    own = [d for d in records if d.run_id == scene.door.run_id and _confirmed(d)]
+    if not own:
         return None
-    if head.state is not DeploymentState.CONFIRMED or head.action is DeploymentAction.ROLLBACK:
-        return None
-    scene.draft.note(deployment=head)
-    said = f"version {short_id(head.version)} is live (generation {head.generation})"
-    return RunStatus.DEPLOYED, f"{said}: it was confirmed before this stage was interrupted"
+    made, head = own[-1], records[-1]
+    scene.draft.note(deployment=made)
+    said = f"version {short_id(made.version)} (generation {made.generation}) was confirmed before this stage was interrupted"
+    if head.version == made.version:
+        return RunStatus.DEPLOYED, f"{said}, and is live"
+    since = f"{short_id(head.version)} by {head.actor} as generation {head.generation}: {head.reason}"
+    return RunStatus.ROLLED_BACK, f"{said}; since then it was replaced by {since}"
+
+
+def _confirmed(made: Deployment) -> bool:
+    return made.state is DeploymentState.CONFIRMED and made.action is not DeploymentAction.ROLLBACK
 
 
 def _promote(scene: Scene) -> Ending:
