@@ -108,12 +108,18 @@ class RunLog:
         return self._read(newest) if newest else None
 
     def find(self, ref: str) -> RunRecord:
-        """Return the run whose id is, or starts with, `ref`.
+        """Return the run whose id is, or starts with, `ref`; or that was begun under this name.
+
+        Of several of one name it is the open one, else the last.
 
         Raises:
             NotFound: there is no such run, or more than one.
         """
-        paths = [p for p in self._paths() if p.stem.startswith(ref)]
+        every = self._paths()
+        if named := [p for p in every if p.stem.partition("-")[2] == ref]:
+            records = sorted(self._read_all(named), key=lambda r: (r.status is None, r.started_at))
+            return records[-1]
+        paths = [p for p in every if p.stem.startswith(ref)]
         exact = [p for p in paths if p.stem == ref]
         if len(exact or paths) != 1:
             said = "no run" if not paths else f"{len(paths)} runs"

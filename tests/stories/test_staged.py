@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -350,3 +351,48 @@ def test_what_may_have_passed_by_the_next_try_is_told_from_what_a_person_must_me
         *("RehoneError", "DataError", "SourceAway", "ClusterAway", "StoreError", "Conflict", "Locked", "Unreachable"),
         "ArtifactError",
     }
+
+
+def test_a_run_may_have_the_name_of_whoever_asks_so_that_no_id_is_lost(grown: Project) -> None:
+    """A worker that died before it noted the id asks again: one run, not one that rests and one that is skipped."""
+    as_of = START + timedelta(days=DAY)
+    first = api.run_stage(grown.root, "check", run="airflow-1a2b", as_of=as_of, force=True)
+    assert first.run_id.endswith("Z-airflow-1a2b")
+    assert api.run_stage(grown.root, "check", run="airflow-1a2b", as_of=as_of, force=True) == first
+    assert len(records(grown)) == 2
+    assert (
+        command(grown, "check", "--run", "airflow-1a2b", "--as-of", str(as_of), "--force")[1]["run_id"] == first.run_id
+    )
+    assert api.run_stage(grown.root, "validate", run="airflow-1a2b").run_id == first.run_id
+    assert api.close_run(grown.root, "airflow-1a2b").run_id == first.run_id
+
+    second = api.run_stage(grown.root, "check", run="airflow-1a2b", as_of=as_of, force=True)
+    assert second.status is None, "a run that has ended is not gone on with: whoever asks again wants another"
+    assert RunLog(grown.root / "runs").find("airflow-1a2b").run_id == second.run_id
+    other = api.run_stage(grown.root, "check", run="nightly", as_of=as_of, force=True)
+    assert other.status is RunStatus.SKIPPED
+    assert RunLog(grown.root / "runs").last().run_id == other.run_id  # type: ignore[union-attr]
+
+
+def test_a_name_belongs_to_the_open_run_before_any_later_one(grown: Project) -> None:
+    """A second try that met the first still at its check is skipped; that does not take the name away."""
+    as_of = START + timedelta(days=DAY)
+    with Store(grown.root / "store").lock("the first try"):
+        skipped = api.run_stage(grown.root, "check", run="nightly", as_of=as_of, force=True)
+    assert skipped.status is RunStatus.SKIPPED
+    run = api.run_stage(grown.root, "check", run="nightly", as_of=as_of, force=True).run_id
+    log = RunLog(grown.root / "runs")
+    late = replace(
+        log.find(skipped.run_id), run_id="29990101T000000000000Z-nightly", started_at=datetime(2999, 1, 1, tzinfo=UTC)
+    )
+    log.finish(late)
+    assert log.find("nightly").run_id == run
+
+
+@pytest.mark.parametrize("name", ["no such run", "a" * 65, "a/b", "../a", "20200101"])
+def test_what_is_no_name_begins_no_run(project: Project, name: str) -> None:
+    """What would be no file name, or could be the beginning of an id, is an id that is not there."""
+    project.feed(0, 70)
+    with pytest.raises(NotFound, match="no run with an id"):
+        api.run_stage(project.root, "check", run=name)
+    assert records(project) == ()

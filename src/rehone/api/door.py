@@ -34,14 +34,20 @@ def door_of(config: Config, run: str, listen: Callable[[Event], None] | None) ->
 
 
 def door_for(
-    config: Config, as_of: datetime, *, force: bool = False, listen: Callable[[Event], None] | None = None
+    config: Config,
+    as_of: datetime,
+    *,
+    force: bool = False,
+    listen: Callable[[Event], None] | None = None,
+    name: str | None = None,
 ) -> Door:
+    """Stand at the door for a run that begins; its id ends with the name that the caller gave it."""
     from rehone import pipeline
 
     return pipeline.Door(
         as_of=as_of,
         clock=now,
-        run_id=f"{now():%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(3)}",
+        run_id=f"{now():%Y%m%dT%H%M%S%fZ}-{name or secrets.token_hex(3)}",
         actor=user(),
         host=socket.gethostname(),
         pid=os.getpid(),

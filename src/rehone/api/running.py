@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from rehone.api.door import When, Where, config_of, door_for, door_of, moment, now
 from rehone.api.telling import told
+from rehone.config import Config
 from rehone.errors import NotFound
 from rehone.records import Event, Preview, RunRecord, StageEnd
 from rehone.runlog import RunLog
@@ -43,6 +45,9 @@ def run_pipeline(
 STAGES = ("check", "validate", "train", "judge", "deploy")
 """The stages of a run that can be made alone, in their order."""
 
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""What a caller may call a run that it begins; ids begin with a digit."""
+
 
 def run_stage(
     project: Where,
@@ -60,6 +65,10 @@ def run_stage(
     interrupted is, and until then the run stays open: `close_run` ends it, or the next run does
     after `project.resume_hours`.
 
+    A caller that may die before it has noted the id gives the run a name of its own: up to 64
+    letters, digits, `-` and `_`, of which the first is a letter. `check` begins a run of that name,
+    or goes on with the one that is open, and the name does as `run` wherever an id does.
+
     Raises:
         ConfigError: the configuration cannot be used, or is not the one that the run began with.
         NotFound: there is no such run or stage.
@@ -69,15 +78,27 @@ def run_stage(
     from rehone import pipeline
 
     config = config_of(project)
-    if run is None:
-        if stage != "check":
-            raise NotFound(f"which run is stage {stage} to go on with? Name it; stage check begins one")
-        end = pipeline.check(config, door_for(config, moment(as_of, config), force=force, listen=listen))
+    if stage == "check" and (run is None or _to_begin(config, run)):
+        door = door_for(config, moment(as_of, config), force=force, listen=listen, name=run)
+        end = pipeline.check(config, door)
+    elif run is None:
+        raise NotFound(f"which run is stage {stage} to go on with? Name it; stage check begins one")
     else:
         end = pipeline.stage(config, door_of(config, run, listen), stage)
     if end.status is not None:
         told(config, RunLog.of(config).find(end.run_id))
     return end
+
+
+def _to_begin(config: Config, run: str) -> bool:
+    """Say whether this is a caller's own name for a run, and none of that name rests after its check."""
+    if not NAME.fullmatch(run):
+        return False
+    try:
+        found = RunLog.of(config).find(run)
+    except NotFound:
+        return True
+    return found.staged_until is None or found.staged_until <= now()
 
 
 def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | None = None) -> RunRecord:

@@ -126,7 +126,12 @@ def _print_ending(record: RunRecord, project: str, *, quiet: bool, as_json: bool
 @app.command()
 @click.argument("name", metavar="NAME", type=click.Choice(["check", "validate", "train", "judge", "deploy", "close"]))
 @project_option
-@click.option("--run", "run_id", metavar="RUN", help="The run to go on with. Only check begins a run without one.")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="RUN",
+    help="The run to go on with; or your own name for it, under which check begins it.",
+)
 @_as_of
 @click.option("--force", is_flag=True, help="With check: train even without a reason.")
 @_json
@@ -135,14 +140,15 @@ def stage(name: str, project: str, run_id: str | None, as_of: str | None, force:
 
     For orchestrators that give each stage a process or a machine of its own. check begins a run
     and prints its id; the others go on with it. A stage that has ended is not made again, one that
-    was interrupted is. Exits with 99 when check finds nothing to do.
+    was interrupted is. A name that begins with a letter does as --run from check on: then a check
+    made again goes on with the run that it began. Exits with 99 when check finds nothing to do.
     """
     from rehone import api
     from rehone.cli.progress import listening
 
     if run_id is None and name != "check":
         raise click.UsageError(f"{name} goes on with a run: name it with --run; `rehone stage check` begins one")
-    if run_id is not None and (as_of or force):
+    if (name != "check" or not (run_id or "a")[0].isalpha()) and (as_of or force):
         raise click.UsageError("a run goes on as it began: leave out --as-of and --force")
     if name == "close":
         return _print_ending(api.close_run(project, run_id or ""), project, quiet=False, as_json=as_json)
