@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rehone import __version__, fleet
-from rehone.config import load_config
+from rehone.config import CONFIG_NAME, load_config
 from rehone.errors import Locked, NotFound, RehoneError
 from rehone.integrations import is_fleet, pages
 from rehone.integrations.apart import CLOSING_SECONDS, Ending, NotDeployed, Order, Runs
@@ -52,7 +52,13 @@ def _can_help(_task: object, _run: TaskRun, state: State[Any]) -> bool:
 
 
 def _task_name() -> str:
-    return f"retrain {Path(runtime.task_run.parameters['project']).absolute().name}"
+    return f"retrain {_folder(runtime.task_run.parameters['project'])}"
+
+
+def _folder(project: str) -> str:
+    """Return the name by which a list tells a project from others: that of its folder."""
+    path = Path(project).absolute()
+    return path.parent.name if path.name == CONFIG_NAME else path.name
 
 
 @task(  # type: ignore[untyped-decorator]  # Prefect is not there where types are checked
@@ -107,7 +113,7 @@ def _slug(name: str) -> str:
 
 def _run_name() -> str:
     given = runtime.flow_run.parameters
-    name = Path(given["project"]).absolute().name if "project" in given else f"{len(given['projects'])} projects"
+    name = _folder(given["project"]) if "project" in given else "fleet"
     return f"{name} {given.get('as_of') or format(runtime.flow_run.scheduled_start_time, '%Y-%m-%d %H:%M')}"
 
 

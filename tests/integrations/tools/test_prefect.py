@@ -378,7 +378,7 @@ def test_a_run_whose_machine_died_does_not_hold_the_schedule_for_ever(
 
 
 def test_one_bad_project_of_a_fleet_does_not_stop_the_others(client: SyncPrefectClient, tmp_path: Path) -> None:
-    """Three projects, two at a time: two deploy, the flow ends Failed and names the third."""
+    """Three projects, two at a time: two deploy, the flow ends Failed and names the third; each task has its name."""
     projects = [Project(tmp_path / name) for name in ("good", "empty", "fine")]
     for made in projects:
         made.root.mkdir()
@@ -395,6 +395,8 @@ def test_one_bad_project_of_a_fleet_does_not_stop_the_others(client: SyncPrefect
     assert [last(p).status for p in projects] == [RunStatus.DEPLOYED, RunStatus.FAILED, RunStatus.DEPLOYED]
     (fleet,) = (a for a in artifacts(client, run)["table"] if a.key == "fleet")
     assert [row["state"] for row in json.loads(fleet.data)] == ["completed", "failed", "completed"]
+    assert {t.name for t in tasks(client, run)} == {"retrain good", "retrain empty", "retrain fine"}
+    assert run.name == f"fleet {day(70)}"
 
 
 def test_a_run_of_the_cron_schedule_appears_and_really_runs(
