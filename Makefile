@@ -22,7 +22,7 @@ test: $(READY)  ## every test but those of `make soak`
 test-integrations: $(ENVIRONMENTS:%=test-%)  ## every orchestrator, tracker and engine for real, each in an environment it can live in
 
 $(ENVIRONMENTS:%=test-%): test-%: .envs/%/.ready
-	.envs/$*/bin/python -m pytest tests/integrations/$*
+	.envs/$*/bin/python -m pytest -n $(JOBS) --dist loadfile tests/integrations/$*
 
 soak: $(READY)  ## the tests that keep real services under load for a long time
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
