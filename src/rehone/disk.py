@@ -280,9 +280,12 @@ class Disk:
         self.rename(folder, room / folder.name)
         self.sync_folder(folder.parent)
 
-    def sweep_bundles(self, path: Place, seal: str) -> int:
-        """Remove what was begun in `path` long ago and never sealed, and return how many there were."""
-        del path, seal
+    def sweep_bundles(self, path: Place, seal: str, named: Callable[[str], bool]) -> int:
+        """Remove what was begun in `path` long ago and never sealed, and return how many there were.
+
+        Only what `named` says yes to is looked at.
+        """
+        del path, seal, named
         return 0
 
     def free(self, path: Place) -> int:

@@ -47,6 +47,8 @@ class Listed:
 def listed(folder: Remote, storage: Storage, *, after: str | None = None) -> list[Listed]:
     """Return all objects below an address, sorted; `after` is the name below it from which to begin.
 
+    The empty objects that consoles and other tools make for folders are left out.
+
     Raises:
         OSError: the store does not answer, or does not let us in.
         StoreError: the settings cannot be used, or obstore is not installed.
@@ -57,7 +59,9 @@ def listed(folder: Remote, storage: Storage, *, after: str | None = None) -> lis
     offset = f"{prefix}/{after}".lstrip("/") if after else None
     with place_errors(folder, "listing"):
         found = obstore.list(store, prefix=prefix or None, offset=offset, chunk_size=1000).collect()
-    return sorted(_listed(folder, meta) for meta in found)
+    files = [_listed(folder, meta) for meta in found]
+    folders = {folder, *(file.place.parent for file in files)}
+    return sorted(file for file in files if file.bytes or file.place not in folders)
 
 
 def look_at(place: Remote, storage: Storage) -> Listed | None:

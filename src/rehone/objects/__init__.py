@@ -84,10 +84,14 @@ class ObjectDisk(Disk):
         self._bucket.put(_key(path), data)
 
     def extend(self, path: Place, more: Callable[[bytes], bytes]) -> None:
-        """Add to an object what `more` makes of it; when somebody else wrote it meanwhile, `more` is asked again."""
+        """Add to an object what `more` makes of it; when somebody else wrote it meanwhile, `more` is asked again.
+
+        A last line that is cut short was copied here from a disk, and is removed as there.
+        """
 
         def extended(before: bytes | None) -> bytes:
-            return (before or b"") + more(before or b"")
+            whole = (before or b"")[: (before or b"").rfind(b"\n") + 1]
+            return whole + more(whole)
 
         self.rewrite(path, extended)
 
@@ -221,12 +225,14 @@ class ObjectDisk(Disk):
         self.unlink(folder / seal)
         self.remove_tree(folder)
 
-    def sweep_bundles(self, path: Place, seal: str) -> int:
-        """Remove prefixes without seal in which nothing was written for hours, by the server's clock."""
+    def sweep_bundles(self, path: Place, seal: str, named: Callable[[str], bool]) -> int:
+        """Remove prefixes of such a name without seal in which nothing was written for hours, by the server's clock."""
         newest: dict[str, datetime] = {}
         sealed = set()
         for name, written in self._bucket.below(_key(path)).items():
             bundle, _, inside = name.partition("/")
+            if not named(bundle):
+                continue
             newest[bundle] = max(written, newest.get(bundle, written))
             if inside == seal:
                 sealed.add(bundle)

@@ -20,6 +20,7 @@ _WRITER = "rehone-writer"
 """Attribute of an object that was put on a condition: who wrote it, so that a lost answer can be told from a rival."""
 
 _RETRIES = 3
+_ATTEMPTS = 10
 _DENIED = re.compile(r"status code: 40[13]\b")
 _MACHINE = "169.254.169.254"
 """Where a cloud tells its machines their role; asked only when the environment has no credentials."""
@@ -89,12 +90,15 @@ class Bucket:
         Raises:
             FileExistsError: there is one, and it was not this call that wrote it.
         """
-        while True:
+        for _ in range(_ATTEMPTS):
             with contextlib.suppress(Changed):
                 return self._put_if(key, data, "create")
-            if not self.has(key):  # whoever was in the way is gone again
-                continue
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._at(key))
+            if self.has(key):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._at(key))
+        raise Unreachable(  # where somebody was in the way, he is gone when looked for
+            f"writing {self._at(key)} was refused {_ATTEMPTS} times because it is there, and it is not there: look at the "
+            "service, and at what lies between it and this machine"
+        )
 
     def update(self, key: str, data: bytes, stamp: Stamp) -> Stamp:
         """Write an object if it still is in the state that was seen.
@@ -145,15 +149,18 @@ class Bucket:
         """List what is directly below a prefix, objects and further prefixes, sorted."""
         with self._told("listing", prefix):
             found = self._obstore.list_with_delimiter(self._store, prefix or None)
-        keys = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
-        return sorted(key.rstrip("/").rpartition("/")[2] for key in keys)
+        keys = {*found["common_prefixes"], *(meta["path"] for meta in found["objects"])}
+        return sorted(key.rpartition("/")[2] for key in keys - {prefix})
 
     def below(self, prefix: str) -> dict[str, datetime]:
-        """Return the keys of all objects below a prefix, without it, and when each was written; sorted."""
+        """Return the keys of all objects below a prefix, without it, and when each was written; sorted.
+
+        The empty object that consoles and other tools make for a folder itself is left out.
+        """
         with self._told("listing", prefix):
             found = self._obstore.list(self._store, prefix or None, chunk_size=1000).collect()
         cut = len(prefix) + 1 if prefix else 0
-        return dict(sorted((meta["path"][cut:], meta["last_modified"]) for meta in found))
+        return dict(sorted((meta["path"][cut:], meta["last_modified"]) for meta in found if meta["path"] != prefix))
 
     def remove(self, keys: Sequence[str]) -> None:
         """Remove objects; missing ones are fine."""

@@ -169,7 +169,11 @@ class Store:
         return self._versions.version(wanted)
 
     def versions(self) -> tuple[ModelVersion, ...]:
-        """Return every version whose manifest is intact, oldest first."""
+        """Return every version whose manifest is intact, oldest first.
+
+        Raises:
+            Unreachable: the object store does not say of each whether it is.
+        """
         return self._versions.all()
 
     def read(self, wanted: str) -> dict[str, bytes]:

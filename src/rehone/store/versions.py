@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from rehone.codec import decode, encode
 from rehone.disk import Disk
-from rehone.errors import Corrupt, NotFound, StoreError
+from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.places import Place
 from rehone.records import FileDigest, Manifest, ModelVersion, short_id
 from rehone.store.drafts import draft_folder
@@ -183,11 +183,17 @@ class Versions:
             return [name for name in self.disk.bundles(self.folder, MANIFEST) if is_version_id(name)]
 
     def all(self) -> tuple[ModelVersion, ...]:
-        """Return every version whose manifest is intact, oldest first."""
+        """Return every version whose manifest is intact, oldest first.
+
+        Raises:
+            Unreachable: the object store does not say of each whether it is.
+        """
         found = []
         for version in self.ids():
             try:
                 found.append(ModelVersion(version, self._manifest(version)))
+            except Unreachable:  # clean-up would take it for one that is not there
+                raise
             except StoreError as error:
                 log.warning("version left out", extra={"version": version, "why": str(error)})
         return tuple(sorted(found, key=lambda v: (v.manifest.created_at, v.id)))
@@ -300,7 +306,7 @@ class Versions:
 
     def sweep(self) -> int:
         """Remove what a killed publisher left in an object store without a manifest, and return how many."""
-        return self.disk.sweep_bundles(self.folder, MANIFEST)
+        return self.disk.sweep_bundles(self.folder, MANIFEST, is_version_id)
 
     def protect(self) -> int:
         """Make versions read-only that a killed publisher or a backup left writeable, and return how many."""

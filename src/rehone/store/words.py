@@ -11,6 +11,7 @@ from rehone.errors import StoreError, Unreachable
 from rehone.places import Place
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNTOUCHED = "; what is live was not touched"
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -26,7 +27,7 @@ def telling(disk: Disk, root: Place, doing: str, *, needed: int = 0) -> Iterator
     try:
         yield
     except Unreachable as error:
-        raise Unreachable(f"{doing}: {error}; what is live was not touched") from error
+        raise Unreachable(f"{doing}: {str(error).removesuffix(_UNTOUCHED)}{_UNTOUCHED}") from error
     except OSError as error:
         raise StoreError(_sentence(disk, root, f"{doing}", error, needed)) from error
 

@@ -75,6 +75,7 @@ class Door:
 
     def __init__(self, port: int, bucket: str) -> None:
         self.bucket = bucket
+        self._port = port
         self.before: Callable[[Knock], int | None] = lambda _: None
         self.after: Callable[[Knock], None] = lambda _: None
         self.knocks: list[Knock] = []
@@ -119,6 +120,10 @@ class Door:
         request.end_headers()
         if knock.method != "HEAD":
             request.wfile.write(data)
+
+    def make(self, key: str) -> int:
+        """Put an empty object, as other tools do for a folder whose name ends with a slash; return the status."""
+        return _asked(self._port, "PUT", f"/{self.bucket}/{key}", b"", {})[0]
 
     def open(self) -> None:
         """Pass everything on again, unchanged."""

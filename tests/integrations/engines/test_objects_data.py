@@ -20,6 +20,7 @@ from conftest import Project, world
 from rehone.codec import encode
 from rehone.config import Data, Storage
 from rehone.data import Source, open_source
+from rehone.data.files import find
 from rehone.errors import DataError, SourceAway
 from rehone.records import RunRecord, RunStatus, Window
 from rehone.store import Store
@@ -170,6 +171,15 @@ def written(frame: pl.DataFrame, ending: str) -> bytes:
 def opened(root: Path, source: str, storage: Storage | None = None) -> Source:
     policy = Data(source=source, time_column="at", label="label")
     return open_source(policy, root, cache=root / "cache", as_of=AS_OF, storage=storage)
+
+
+def test_empty_objects_that_stand_for_folders_are_no_empty_files(bucket: Bucket) -> None:
+    """Spark writes a folder named as a file, and some tools an object for the folder."""
+    for folder in ("data/", "data/2026-01-01.parquet/"):
+        assert bucket.make(folder) == 200
+    bucket.put("data/2026-01-01.parquet/part-0.parquet", parquet(world(date(2026, 1, 1))))
+    found = find(f"s3://{bucket.bucket}/data", Path(), bucket.storage)
+    assert [file.path for file in found] == [f"s3://{bucket.bucket}/data/2026-01-01.parquet/part-0.parquet"]
 
 
 def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, bucket: Bucket) -> None:

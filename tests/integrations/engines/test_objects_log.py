@@ -115,6 +115,14 @@ def test_only_the_days_of_a_window_are_listed_and_read(bucket: Bucket) -> None:
     assert "start-after=log%2Fday%3D2026-06-04" in only.path
 
 
+def test_empty_objects_that_stand_for_folders_are_no_part_of_a_log(bucket: Bucket) -> None:
+    for folder in ("log/", "log/day=2026-06-01/", f"{FOLDER}/"):
+        assert bucket.make(folder) == 200
+    write(bucket, "w", [["a"], ["b"]])
+    assert ids(bucket) == ["a", "b"]
+    assert live(bucket) == ["w.0-0.parquet", "w.1-1.parquet"]
+
+
 def test_an_answer_that_was_lost_does_not_write_a_row_twice(bucket: Bucket) -> None:
     """The object is there, nobody heard so: the same rows are put under the same name again, and count once."""
     writer = writer_in(bucket)

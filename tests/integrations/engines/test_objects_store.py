@@ -28,8 +28,10 @@ from rehone.config import Storage, load_config
 from rehone.deploy import heal, rollback
 from rehone.disk import Disk
 from rehone.errors import Conflict, Corrupt, Locked, NotFound, StoreError, Unreachable
-from rehone.objects import ABANDONED_AFTER, ObjectDisk, disk_for
+from rehone.objects import ABANDONED_AFTER, Bucket, ObjectDisk, disk_for
 from rehone.objects import probe as probing
+from rehone.objects.buckets import Stamp
+from rehone.objects.lease import take
 from rehone.places import Remote
 from rehone.records import DeploymentState, Replica, RunStatus
 from rehone.runlog import RunLog
@@ -143,6 +145,16 @@ def test_a_version_without_manifest_is_not_there_and_is_swept_when_it_is_old(
     assert store.repair() == ("1 unfinished version was removed",)
     assert [name for name in objects(store) if "versions" in name] == []
     assert timedelta(hours=1) < ABANDONED_AFTER
+
+
+def test_only_what_is_named_as_a_version_is_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = publish(store, 1).id
+    monkeypatch.setattr("rehone.objects.ABANDONED_AFTER", timedelta(seconds=-60))
+    for name in (f"old/{version}/manifest.json", "README"):
+        store.disk.replace(store.root / "versions" / name, b"kept by somebody")
+    before = objects(store)
+    assert store.repair() == ()
+    assert objects(store) == before
 
 
 def test_a_file_that_was_changed_is_found(store: Store) -> None:
@@ -423,6 +435,78 @@ def test_a_renewal_whose_answer_was_lost_keeps_the_lease(door: Door) -> None:
         pass
 
 
+def test_a_renewal_that_arrives_after_it_was_given_up_does_not_take_the_lease_away(store: Store) -> None:
+    class Slow(Bucket):
+        late: list[tuple[str, bytes, Stamp]]
+
+        def update(self, key: str, data: bytes, stamp: Stamp) -> Stamp:
+            self.late.append((key, data, stamp))
+            raise Unreachable("it did not answer")
+
+    bucket = Bucket(store.root.bucket, Storage())
+    lease = take(bucket, "lock", 60)
+    assert lease is not None
+    lease.bucket = slow = Slow(store.root.bucket, Storage())
+    slow.late = []
+    with pytest.raises(Unreachable):
+        lease.renew()
+    lease.bucket = bucket
+    bucket.update(*slow.late[0])
+    lease.renew()
+    assert take(bucket, "lock", 60) is None
+    lease.let_go()
+    assert take(bucket, "lock", 60) is not None
+
+
+def test_a_lease_that_was_let_go_is_not_renewed_by_a_thread_that_came_late(store: Store) -> None:
+    bucket = Bucket(store.root.bucket, Storage())
+    lease = take(bucket, "lock", 60)
+    assert lease is not None
+    lease.let_go()
+    lease.renew()
+    assert take(bucket, "lock", 60) is not None
+
+
+def test_a_ledger_copied_from_a_disk_that_lost_power_is_gone_on_with(store: Store) -> None:
+    path = store.root / "lines"
+    store.disk.replace(path, b"one\ntw")
+    shown: list[bytes] = []
+    store.disk.extend(path, lambda before: shown.append(before) or b"two\n")
+    assert (store.disk.read(path), shown) == (b"one\ntwo\n", [b"one\n"])
+
+
+# --- what other tools leave there ----------------------------------------------------------------------
+
+
+def test_empty_objects_that_stand_for_folders_count_for_nothing(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consoles and other tools make one when somebody makes a folder."""
+    for folder in ("store/", "store/versions/", "store/deployments/"):
+        assert door.make(folder) == 200
+    store = opened(door)
+    version = publish(store, 1).id
+    store.append(deployment(version), expect_generation=0)
+    monkeypatch.setattr("rehone.objects.ABANDONED_AFTER", timedelta(seconds=-60))
+    assert store.repair() == ()
+    assert [v.id for v in store.versions()] == [version]
+
+
+def test_clean_up_takes_no_version_for_missing_because_it_was_not_answered(door: Door) -> None:
+    store = opened(door)
+    old, new = (publish(store, n).id for n in (1, 2))
+    store.append(deployment(old), expect_generation=0)
+
+    def hang_up(knock: Knock) -> None:
+        if knock.path.endswith(f"{new}/manifest.json") and knock.method == "GET":
+            raise ConnectionResetError
+
+    door.before = hang_up
+    with pytest.raises(Unreachable) as said:
+        store.collect(1)
+    assert str(said.value).count("what is live was not touched") == 1
+    door.open()
+    assert {v.id for v in store.versions()} == {old, new}
+
+
 # --- backends that cannot be trusted -----------------------------------------------------------------
 
 
@@ -448,6 +532,20 @@ def test_a_backend_that_ignores_a_condition_is_refused_and_nothing_is_written(
     )
     door.open()
     assert disk_for(place(door), settings(door)).below(Remote(f"s3://{door.bucket}")) == []
+
+
+def test_a_backend_that_says_there_is_an_object_and_that_there_is_none_is_not_asked_for_ever(door: Door) -> None:
+    door.before = lambda knock: 412 if knock.method == "PUT" else None
+    with pytest.raises(Unreachable, match="was refused 10 times because it is there, and it is not there"):
+        Bucket(f"s3://{door.bucket}", settings(door)).create("one", b"1")
+
+
+def test_what_is_asked_within_something_else_is_said_once(door: Door) -> None:
+    store = opened(door)
+    door.shut()
+    with pytest.raises(Unreachable) as said:
+        publish(store, 1)
+    assert str(said.value).count("what is live was not touched") == 1
 
 
 def test_a_backend_is_asked_once_in_a_process(door: Door) -> None:
