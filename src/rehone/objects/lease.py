@@ -1,8 +1,8 @@
 """Hold a lock in a bucket: an object that its holder renews, and that others take over when it does not.
 
 Whether a lease has run out is measured between two times that the server wrote, never by the
-clock of this machine. The holder counts from before its last renewal, on a clock that goes on
-while the machine sleeps, so that it gives up before anybody else may begin.
+clock of this machine. The holder measures nothing: each renewal is a put on the condition that
+the lease still is its own, so that whoever slept or was cut off learns that he lost it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Lease:
             StoreError: somebody took it over, or the service does not answer, so that nobody knows.
         """
         with self._one:
-            if not self._lost:
+            if not (self._lost or self._end.is_set()):  # the thread may come here when it has been let go
                 self._put(free=False)
             if self._lost:
                 raise _Lost(
@@ -82,12 +82,28 @@ class Lease:
         begun = _ticks()
         body = encode(Body(self.token, self._turn + 1, self.seconds, self.since, free, self._holder))
         try:
-            self.stamp = self.bucket.update(self.key, body, self.stamp)
+            try:
+                self.stamp = self.bucket.update(self.key, body, self.stamp)
+            except Changed:
+                if not self._arrived_late():
+                    raise
+                self.stamp = self.bucket.update(self.key, body, self.stamp)
         except Changed:
             self._lost = True
             return
         self._turn += 1
         self._until = begun + self.seconds
+
+    def _arrived_late(self) -> bool:
+        """Say whether it was a renewal of its own, taken for failed, that changed it meanwhile; then go on from there."""
+        try:
+            there = self.bucket.get(self.key)
+            mine = _body(there).token == self.token
+        except (FileNotFoundError, Corrupt):
+            return False
+        if mine:
+            self.stamp = there.stamp
+        return mine
 
     def begin(self, begun: float) -> None:
         """Let the thread renew it from now on; `begun` is when the taking began."""
@@ -133,7 +149,9 @@ def take(bucket: Bucket, key: str, seconds: float) -> Lease | None:
             stamp = bucket.update(key, body, there.stamp)
     except (FileExistsError, Changed):  # another was quicker
         return None
-    _, since = bucket.head(key)
+    since = None
+    with contextlib.suppress(OSError):  # it is held all the same
+        since = bucket.head(key)[1]
     lease = Lease(bucket, key, seconds, stamp, token, since)
     lease.begin(begun)
     return lease
@@ -165,8 +183,9 @@ def _may_be_taken(bucket: Bucket, key: str, there: Seen, seconds: float) -> bool
         body = _body(there)
     except Corrupt:  # not written by us; whoever wrote it gets the time that we would have
         body = Body("", 0, seconds)
-    age = (server_time(bucket, key) - there.modified).total_seconds()
-    return body.free or age > body.seconds + _GRAIN_SECONDS
+    if body.free:
+        return True
+    return (server_time(bucket, key) - there.modified).total_seconds() > body.seconds + _GRAIN_SECONDS
 
 
 def _body(seen: Seen) -> Body:
