@@ -143,6 +143,23 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(key: str, text: st
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("store", "s3a://bucket/store", "names no folder and no object store: begin it with s3://, gs://, az://"),
+        ("store", "S3://bucket/store", "names no folder and no object store: begin it with s3://, gs://, az://"),
+        ("runs", "memory://bucket", "names no folder and no object store: begin it with s3://, gs://, az://"),
+        ("runs", "s3:///runs/..", "holds a part . or .."),
+        ("store", "s3://", "names no bucket: write one, as in s3://bucket/folder"),
+    ],
+)
+def test_an_address_that_would_be_a_folder_of_that_name_here_is_refused(key: str, text: str, said: str) -> None:
+    assert any(
+        said in problem and f"project.{key} {text!r}" in problem
+        for problem in problems(f'[project]\n{key} = "{text}"\n')
+    )
+
+
 def test_a_user_or_a_port_in_an_address_is_no_password() -> None:
     """What only looks like one is let through."""
     parse_config('[trackers]\nmlflow_uri = "http://me@host:5000/a:b@c"\n')

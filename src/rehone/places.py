@@ -63,10 +63,25 @@ class Remote:
 
 Place: TypeAlias = Path | Remote
 
+_SERVICES = ("s3://", "gs://", "az://")
+
 
 def is_remote(text: str) -> bool:
     """Say whether a setting names an object store rather than a folder."""
-    return text.startswith(("s3://", "gs://", "az://", "memory://"))
+    return text.startswith((*_SERVICES, "memory://"))
+
+
+def wrong_with_place(text: str) -> str | None:
+    """Say what is wrong with a setting that is to name a folder or an object store; `None` when nothing is."""
+    if "://" not in text:
+        return None
+    if not text.startswith(_SERVICES):
+        return f"{text!r} names no folder and no object store: begin it with {', '.join(_SERVICES)}, or give a path"
+    if not Remote(text).bucket.partition("://")[2]:
+        return f"{text!r} names no bucket: write one, as in {_SERVICES[0]}bucket/folder"
+    if {".", ".."} & set(text.split("/")):
+        return f"{text!r} holds a part . or .., which an object store does not know: write the address without it"
+    return None
 
 
 def place_of(root: Path, text: str) -> Place:

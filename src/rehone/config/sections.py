@@ -15,7 +15,7 @@ from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers, passwords
 from rehone.config.service import Predictions, Serve, Shadow
-from rehone.places import Place, place_of
+from rehone.places import Place, place_of, wrong_with_place
 
 CONFIG_NAME = "rehone.toml"
 ACCEPT_SELECTION = "label is not null, and I accept that this selects on the outcome"
@@ -422,6 +422,17 @@ class Config(Section):
     def _labels_are_askable(self) -> Config:
         own, time = self.predictions, self.data.time_column
         if wrong := wrong_with("predictions.labels", own.labels, "predictions.labels_query", own.labels_query, time):
+            raise ValueError("; and ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _places_can_be(self) -> Config:
+        places = {
+            "project.store": self.project.store,
+            "project.runs": self.project.runs,
+            "predictions.folder": self.predictions.folder,
+        }
+        if wrong := [f"{key} {said}" for key, text in places.items() if (said := wrong_with_place(text))]:
             raise ValueError("; and ".join(wrong))
         return self
 
