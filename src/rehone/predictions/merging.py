@@ -2,7 +2,7 @@
 
 What each process writes has names of its own. Where several could merge the same objects, the
 merged ones are numbered, and only the first who puts a number has merged: the others find that
-out, and what they made was never there.
+out, and what they made was never there. A store that lets two put the same is found out before.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class ShelfUpkeep:
         number = max((s.last for s in leaf.segments if s.writer == ALL), default=0)
         sized = [(s, leaf.objects[s.name].bytes) for s in held.live if leaf.objects[s.name].bytes * 2 < MOST_BYTES]
         for pack in packs(sized, MOST_BYTES):
+            self.shelf.prove()
             number += 1
             if not self._merge(leaf, pack, Segments(ALL, number, number)):
                 return

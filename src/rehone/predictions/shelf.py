@@ -11,7 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from rehone.config import Storage
+from rehone.errors import StoreError, Unreachable
 from rehone.objects.buckets import Bucket
+from rehone.objects.probe import prove
 from rehone.places import Place, Remote
 from rehone.predictions.layout import Holding, Schema, Segments, Spans, covers, day_of, held, is_version, parse
 from rehone.remote import Listed, listed, reading
@@ -54,6 +56,19 @@ class Shelf:
         except FileExistsError:
             if bucket.get(place.key).data != data:
                 raise
+
+    def prove(self) -> None:
+        """Make sure that of two who put the same name only one can have put it.
+
+        Raises:
+            OSError: the store does not see to that, does not answer, or does not let us in.
+        """
+        try:
+            prove(Bucket(self.root.bucket, self.storage), self.root.key, self.storage)
+        except Unreachable:
+            raise
+        except StoreError as error:
+            raise OSError(str(error)) from error
 
     def remove(self, places: Iterable[Remote]) -> None:
         """Remove objects; missing ones are fine."""

@@ -261,6 +261,20 @@ def test_of_two_hosts_that_merge_at_once_only_one_goes_on(bucket: Bucket, monkey
     assert live(bucket) == ["e.0-0.parquet", "together_all.1-1.parquet", "together_all.2-2.parquet"]
 
 
+def test_a_store_that_ignores_conditions_is_written_to_and_not_merged(bucket: Bucket) -> None:
+    def ignore(knock: Knock) -> None:
+        knock.headers = {name: text for name, text in knock.headers.items() if name.lower() != "if-none-match"}
+
+    bucket.before = ignore
+    for name in ("w", "v"):
+        write(bucket, name, [[f"{name}{n}"] for n in range(3)])
+    before = live(bucket)
+    with pytest.raises(OSError, match="it ignores If-None-Match"):
+        sweep(bucket, later(3))
+    assert live(bucket) == before
+    assert len(before) == 6
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_merging_keeps_every_row_once(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Three writers flush as they like, packs are of any size, days are put together in between."""
