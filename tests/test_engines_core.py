@@ -91,6 +91,33 @@ def test_odd_labels_are_counted_and_shown_as_in_files(tmp_path: Path) -> None:
     )
 
 
+def test_columns_may_be_named_as_what_is_asked_of_others(tmp_path: Path) -> None:
+    """Each of 12 features has another name that a query could give to its neighbour; one of them never changes."""
+    own = {f"{kind}{(n + 1) % 6}": np.arange(n, 4_000 + n) for kind in ("c", "f") for n in range(6)}
+    at = [datetime(2026, 1, 20) + timedelta(minutes=n) for n in range(4_000)]  # noqa: DTZ001
+    frame = pl.DataFrame({"at": at, "label": [0, 1] * 2_000, **own, "score": 1.0}).with_columns(c3=pl.lit(7))
+    policy = POLICY.model_copy(update={"id_column": None, "categorical": ()})
+    path = write(tmp_path, frame)
+    plain, lazy = files(tmp_path, policy), engine(tmp_path, pl.scan_parquet(path), policy)
+    given, wanted = (s.facts(WINDOW, s.features(), now=AS_OF) for s in (lazy, plain))
+    assert [c.name for c in given.columns if c.constant] == ["c3", "score"]
+    assert given.columns == wanted.columns
+    contract = artifact.learn_contract(frame, plain.features(), label="label")
+    champion = profile.build(frame, contract, window=WINDOW)
+    assert lazy.counts(WINDOW, champion) == plain.counts(WINDOW, champion)
+
+
+def test_a_label_that_is_never_due_is_read_in_every_zone(tmp_path: Path) -> None:
+    never = pl.when(pl.col("label") == 1).then(pl.col("at")).otherwise(datetime(9999, 12, 31, 23))  # noqa: DTZ001
+    path = write(tmp_path, strange().with_columns(never.alias("due")))
+    update = {"label_delay_days": 0.0, "label_due_column": "due", "timezone": "Europe/Paris"}
+    policy = POLICY.model_copy(update=update)
+    plain, lazy = files(tmp_path, policy), engine(tmp_path, pl.scan_parquet(path), policy)
+    given, wanted = (s.labelled(WINDOW, ("x",)) for s in (lazy, plain))
+    assert given["label"].unique().to_list() == [1]
+    assert given.height == wanted.height
+
+
 # --- the digest of rows -------------------------------------------------------------------------
 
 
@@ -174,6 +201,19 @@ def test_weighted_sums_over_draws_are_unbiased_and_as_exact_as_chance_allows(tmp
         spread.append(x.std(ddof=1) * np.sqrt((1 - 500 / 4_000) / 500))
     assert abs(np.mean(errors)) < 4 * np.mean(spread) / np.sqrt(len(errors))
     assert np.std(errors) == pytest.approx(np.mean(spread), rel=0.35)  # that of a simple random sample
+
+
+def test_a_draw_of_rows_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
+    """4,000 negatives of two days with one yes or no each are 4 different ones: no even sample of 900 is there."""
+    at = [datetime(2026, 1, 10) + timedelta(days=n % 2) for n in range(4_000)]  # noqa: DTZ001
+    frame = pl.DataFrame({"at": at, "x": np.arange(4_000) // 2 % 2, "label": [0] * 4_000})
+    policy = _policy_without_id().model_copy(update={"categorical": ()})
+    said = "only 0 of 4,000 negatives can be drawn evenly, need about 900: most are equal to others in their time and"
+    with pytest.raises(DataError, match=f"{said} all columns.* name a column that tells rows apart as data.id_column"):
+        engines.draw(engine(tmp_path, frame.lazy(), policy), WINDOW, ("x",), 900)
+    named = policy.model_copy(update={"id_column": "x"})
+    with pytest.raises(DataError, match="most have the time and 'x' of another"):
+        engines.draw(engine(tmp_path, frame.lazy(), named), WINDOW, ("x",), 900)
 
 
 def test_more_rows_than_this_machine_should_hold_are_refused(

@@ -122,6 +122,19 @@ def test_every_engine_draws_the_same_rows(tmp_path: Path, opened: Any, name: str
     assert tuple(found.by_weekday(champion)) == tuple(same.by_weekday(champion))
 
 
+def test_rows_are_told_apart_by_ids_that_are_no_text(tmp_path: Path) -> None:
+    """DuckDB has UUIDs, which Polars has not; 4,000 rows of 20 days are drawn one by one all the same."""
+    import duckdb
+
+    columns = "DATE '2026-01-10' + CAST(n % 20 AS int) AS at, CAST(md5(CAST(n AS text)) AS uuid) AS id, 0 AS label"
+    rows = duckdb.sql(f"SELECT {columns} FROM range(4000) AS made(n)")
+    source = engine(tmp_path, rows, POLICY.model_copy(update={"categorical": ()}))
+    found, drawn = engines.draw(source, WINDOW, ("id",), 1000)
+    assert drawn is not None
+    assert drawn.negatives == found["id"].n_unique() == 1000
+    assert found["__time__"].n_unique() == 20
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_wall_clocks_are_those_of_the_project_and_not_of_the_session(tmp_path: Path, opened: Any, name: str) -> None:
     first = datetime(2025, 9, 1)  # noqa: DTZ001

@@ -20,6 +20,8 @@ WEEKDAY = "__weekday__"
 NOBODY = "\x1f\x1f"
 """A category that no row has."""
 
+_SCORE = "__score__"
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -99,15 +101,20 @@ def _questions(table: Table, reference: Profile, score: str | None) -> Iterator[
     for i, feature in enumerate(reference.features):
         if feature.feature not in table.types:
             continue
-        name = f"f{i}"
+        name = _own(i)
         if feature.kind is FeatureKind.CATEGORICAL:
             yield Question(name, table.text(feature.feature), tuple(_of_text(name, feature)))
         else:
             edges = BOOLEAN_EDGES if feature.kind is FeatureKind.BOOLEAN else feature.edges
             yield Question(name, table.number(feature.feature), tuple(_of_numbers(table, name, edges, ends=True)), 2)
     if score is not None and reference.scores is not None:
-        asked = tuple(_of_numbers(table, "score", reference.scores.edges, ends=False))
-        yield Question("score", table.number(score), asked)
+        asked = tuple(_of_numbers(table, _SCORE, reference.scores.edges, ends=False))
+        yield Question(_SCORE, table.number(score), asked)
+
+
+def _own(place: int) -> str:
+    """Name what is made of a feature as no column of a user is named, in letters of either case."""
+    return f"__f{place}__"
 
 
 def _of_numbers(table: Table, name: str, edges: Iterable[float], *, ends: bool) -> Iterator[Any]:
@@ -138,8 +145,8 @@ def _counts(reference: Profile, answers: Mapping[str, Any], asked: Iterable[Ques
     oldest, newest = (None if end is None else moment_of(end) for end in ends)
     return Counts(
         rows=rows,
-        features=tuple(counted(like, rows, found.get(f"f{i}")) for i, like in enumerate(reference.features)),
-        scores=scored(reference.scores, found.get("score")),
+        features=tuple(counted(like, rows, found.get(_own(i))) for i, like in enumerate(reference.features)),
+        scores=scored(reference.scores, found.get(_SCORE)),
         weekday_rows=tuple(int(answers.get(f"day{n}") or 0) for n in range(7)),
         oldest=oldest,
         newest=newest,

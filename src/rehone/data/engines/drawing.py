@@ -22,6 +22,7 @@ from rehone.data.engines.facts import LABEL
 from rehone.data.engines.hashing import ALL_HASHES, HASH, hashed
 from rehone.data.engines.source import EngineSource
 from rehone.data.engines.table import DAY, MICROS, count_if, floored, narwhals
+from rehone.errors import DataError
 from rehone.records import Counts, Draw, Profile, Window
 
 WEIGHT = "__weight__"
@@ -71,7 +72,8 @@ def draw(source: EngineSource, window: Window, columns: Sequence[str], most: int
     Where negatives were left out each row has its weight in `__weight__`.
 
     Raises:
-        DataError: there is no such column, the engine fails, or the rows are too many to bring here.
+        DataError: there is no such column, the engine fails, the rows are too many to bring here, or
+            too few of them can be told apart.
     """
     positives, negatives = classes(source, window)
     if negatives <= most:
@@ -83,6 +85,8 @@ def draw(source: EngineSource, window: Window, columns: Sequence[str], most: int
     brought = source.home(rows, wanted, also=(HASH,))
     kept = _smallest(brought, source.policy.label, most)
     found = kept.height - int((kept[source.policy.label] == 1).sum())
+    if 2 * found < most:
+        raise DataError(_alike(source.policy.id_column, found, negatives, most))
     made = Draw(positives=positives, negatives=found, of=negatives, weight=negatives / found)
     weight = pl.when(pl.col(source.policy.label) == 1).then(1.0).otherwise(made.weight)
     return kept.with_columns(weight.alias(WEIGHT)), made
@@ -94,6 +98,15 @@ def _smallest(rows: pl.DataFrame, label: str, most: int) -> pl.DataFrame:
     if hashes.len() > most:
         rows = rows.filter((pl.col(label) == 1) | (pl.col(HASH) < hashes[most]))
     return rows.drop(HASH)
+
+
+def _alike(own: str | None, found: int, negatives: int, most: int) -> str:
+    how = f"have the time and {own!r} of another" if own else "are equal to others in their time and all columns"
+    remedy = "name another as data.id_column" if own else "name a column that tells rows apart as data.id_column"
+    return (
+        f"only {found:,} of {negatives:,} negatives can be drawn evenly, need about {most:,}: most {how}, and rows "
+        f"that cannot be told apart are drawn together. Give data.source finer event times, or {remedy}"
+    )
 
 
 class Population:

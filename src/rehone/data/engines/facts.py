@@ -96,7 +96,7 @@ def _of_column(
     table: Table, place: int, feature: tuple[str, FeatureKind, pl.DataType], asked: Asked
 ) -> tuple[Question, tuple[str, ...]]:
     name, kind, dtype = feature
-    own = f"c{place}"
+    own = f"__c{place}__"
     ready = table.text(name) if kind is FeatureKind.CATEGORICAL else table.number(name)
     parts = dict(_parts(table, own, feature, asked))
     del dtype

@@ -24,6 +24,8 @@ MICROS, DUE = "__us__", "__due__"
 
 ONE = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCKS_END = datetime(2100, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // ONE for year in (2, 9999))
 LARGEST = 1.7976931348623157e308
 QUARTER, DAY = 900_000_000, 86_400_000_000
 
@@ -34,8 +36,8 @@ def micros(moment: datetime) -> int:
 
 
 def moment_of(number: float) -> datetime:
-    """Return the moment that many microseconds after 1970."""
-    return EPOCH + timedelta(microseconds=int(number))
+    """Return the moment that many microseconds after 1970, within the years that Python can count in."""
+    return EPOCH + timedelta(microseconds=min(max(int(number), _FIRST), _LAST))
 
 
 def narwhals() -> Any:
@@ -185,7 +187,18 @@ def open_table(policy: Data, frame: Any) -> Table:
         types = {name: _type_of(nw, dtype) for name, dtype in lazy.collect_schema().items()}
     except Exception as error:  # the plan of a lazy frame is only looked at now
         raise table.failed(error) from error
-    return _timed(Table(policy, dialect, types, table.native, lazy))
+    return _timed(_with_text_ids(Table(policy, dialect, types, table.native, lazy)))
+
+
+def _with_text_ids(table: Table) -> Table:
+    """Read ids that Polars has no type for, such as UUIDs, as text."""
+    nw, roles = narwhals(), {table.policy.id_column, table.policy.entity_column}
+    odd = [n for n, t in table.types.items() if n in roles and family(t) not in ("number", "text", "Boolean", "time")]
+    if not odd:
+        return table
+    rows = table.rows.with_columns(*(nw.col(name).cast(nw.String) for name in odd))
+    types = {**table.types, **dict.fromkeys(odd, pl.String())}
+    return Table(table.policy, table.dialect, types, rows.to_native(), rows)
 
 
 def _timed(table: Table) -> Table:
@@ -252,9 +265,11 @@ def _changes(zone: ZoneInfo, low: int, high: int) -> Iterable[tuple[int, int]]:
     """Yield wall times from which an offset holds, both in microseconds; the first from ever.
 
     A wall time that occurs twice is the first of the two; one that never occurs is counted from
-    the offset before the change.
+    the offset before the change. Before 1970 and after 2100 clocks are not looked at: a moment such
+    as 9999-12-31 stands for none, and an engine can plan only so many conditions.
     """
-    at, end = moment_of(low) - timedelta(days=2), moment_of(high) + timedelta(days=2)
+    first, last = (min(max(moment_of(end), EPOCH), _CLOCKS_END) for end in (low, high))
+    at, end = first - timedelta(days=2), last + timedelta(days=2)
     offset = _offset(zone, at)
     yield (low - 10 * DAY, offset)
     while at < end:
