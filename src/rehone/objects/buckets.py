@@ -24,6 +24,7 @@ _ATTEMPTS = 10
 _DENIED = re.compile(r"status code: 40[13]\b")
 _MACHINE = "169.254.169.254"
 """Where a cloud tells its machines their role; asked only when the environment has no credentials."""
+_NAMELESS = "Encountered object with invalid path"
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _KEY: dict[tuple[str, str | None, str | None, bool], Any] = {}
 """Connections of this process, one for each bucket and way to reach it."""
@@ -204,6 +205,11 @@ def place_errors(place: Remote, doing: str = "reading") -> Iterator[None]:
                 f"{doing} {place} is not allowed ({_short(error)}): give these credentials the right to read, write, list "
                 "and remove objects there, or set others (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of "
                 "this machine)"
+            ) from error
+        if _NAMELESS in str(error):
+            raise Unreachable(
+                f"{doing} {place} found an object that the client has no name for ({_short(error)}): remove it, or give it "
+                "a name without empty parts, '.' and '..'"
             ) from error
         raise Unreachable(
             f"{doing} {place} failed ({_short(error)}): look whether the service answers and whether storage.endpoint, "

@@ -182,6 +182,15 @@ def test_empty_objects_that_stand_for_folders_are_no_empty_files(bucket: Bucket)
     assert [file.path for file in found] == [f"s3://{bucket.bucket}/data/2026-01-01.parquet/part-0.parquet"]
 
 
+def test_an_object_that_no_path_can_name_is_said(bucket: Bucket) -> None:
+    """One of them spoils the whole listing, and no waiting helps."""
+    assert bucket.make("data//2026-01-01.parquet") == 200
+    with pytest.raises(
+        SourceAway, match=r'Path "data//2026-01-01.parquet" .* remove it, or give it a name without empty'
+    ):
+        find(f"s3://{bucket.bucket}/data", Path(), bucket.storage)
+
+
 def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, bucket: Bucket) -> None:
     bucket.put("data/readme.txt", b"")
     with pytest.raises(DataError) as caught:
