@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project
+from conftest import START, Project
 from rehone import api, observers
 from rehone.cli.endings import main
 from rehone.cli.show import run_lines
@@ -318,6 +318,19 @@ def test_a_tracker_is_told_from_when_it_was_first_used(tmp_path: Path) -> None:
 
 
 # --- the facts ----------------------------------------------------------------------------------------
+
+
+def test_a_run_that_began_before_the_tracker_heard_of_a_later_one_is_told_too(project: Project) -> None:
+    """The first run of a new tracker meets another, which is skipped and told of first: neither is forgotten."""
+    project.configure(trackers=TOLD)
+    project.feed(0, 70)
+    end = api.run_stage(project.root, "check", as_of=START + timedelta(days=70))
+    assert end.status is None, end.sentence
+    skipped = project.run(70)
+    assert skipped["status"] == "skipped"
+    closed = api.close_run(project.root, end.run_id)
+    for record in (skipped, closed):
+        assert _delivery(project, record).subject == record.run_id
 
 
 def test_everything_measured_has_a_number_and_nothing_else(live: Project) -> None:

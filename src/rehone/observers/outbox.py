@@ -48,9 +48,9 @@ class Outbox:
         return cls(config.runs_path, tracker, disk=disk_for(config.runs_path, config.storage))
 
     def begin(self, since: datetime) -> datetime:
-        """Return from when on this tracker is told; set that to `since` when it is new here."""
+        """Return from when on this tracker is told: from the earliest run or deployment that told it."""
         found = self.since()
-        return found if found is not None else self.reach(since)
+        return found if found is not None and found <= since else self.reach(since)
 
     def since(self) -> datetime | None:
         """Return from when on this tracker is told, or `None` when it never was told of anything."""
