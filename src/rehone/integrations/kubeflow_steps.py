@@ -1,14 +1,13 @@
 """Do in a container of Kubeflow Pipelines what one step is there for: make a stage, log its metrics, close the run.
 
-Needs no part of Kubeflow: the artifacts to write into are handed in. Which run belongs to which job of
-Kubeflow is noted beside the records, so that a step made twice goes on with the same run, and the
-last step finds the run to close whatever happened before it.
-
-    runs/kubeflow/<job>     the id of the run that the job has begun
+Needs no part of Kubeflow: the artifacts to write into are handed in. A run has the name of the job of
+Kubeflow that begins it, so that a step made twice goes on with the same run, and the last step finds
+the run to close whatever happened before it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import time
@@ -24,8 +23,6 @@ from rehone.config import Config, load_config
 from rehone.errors import NotFound, RehoneError
 from rehone.integrations import pages
 from rehone.integrations.apart import GOOD, Ending, NotDeployed, Order, Runs
-from rehone.objects import disk_for
-from rehone.places import Place
 from rehone.records import Event, EventKind, Problem, RunRecord, RunStatus, StageEnd, Verdict
 from rehone.runlog import RunLog
 
@@ -57,9 +54,7 @@ def check(project: str, job: str, *, as_of: str, force: bool, tries: Tries) -> s
     config = load_config(Path(project))
 
     def begin() -> StageEnd:
-        end = api.run_stage(config, "check", run=_run_of(config, job), as_of=as_of or None, force=force, listen=_tell)
-        _note(config, job, end.run_id)
-        return end
+        return api.run_stage(config, "check", run=_named(job), as_of=as_of or None, force=force, listen=_tell)
 
     end = begin()
     for _ in range(tries.retries):
@@ -67,7 +62,6 @@ def check(project: str, job: str, *, as_of: str, force: bool, tries: Tries) -> s
             break
         log.warning("again in %g s: %s", tries.seconds, end.sentence)
         time.sleep(tries.seconds)
-        _forget(config, job)
         end = begin()
     _refuse_bad(config, end)
     return end.run_id if end.status is None else NOTHING_TO_DO
@@ -113,11 +107,10 @@ def close(project: str, job: str, said: str) -> tuple[RunRecord | None, str]:
     `said` is what Kubeflow knows of the steps before, for the case that no run was begun.
     """
     config = load_config(Path(project))
-    run = _run_of(config, job)
-    if run is None:
+    try:
+        record = api.close_run(config, _named(job))
+    except NotFound:
         return None, f"# no run was begun\n\n{said or 'the first step did not come so far; its log says why'}\n"
-    record = api.close_run(config, run)
-    _forget(config, job)
     return record, pages.markdown(record, pages.address(record, config))
 
 
@@ -204,24 +197,6 @@ def refuse_bad_fleet(endings: list[dict[str, Any]]) -> None:
         raise RehoneError(f"{len(bad)} of {len(endings)} projects need a look: " + "; ".join(bad))
 
 
-def _run_of(config: Config, job: str) -> str | None:
-    try:
-        return disk_for(config.runs_path, config.storage).read(_place(config, job)).decode()
-    except FileNotFoundError:
-        return None
-
-
-def _note(config: Config, job: str, run: str) -> None:
-    disk = disk_for(config.runs_path, config.storage)
-    disk.make_folder(config.runs_path / "kubeflow")
-    disk.replace(_place(config, job), run.encode())
-
-
-def _forget(config: Config, job: str) -> None:
-    disk_for(config.runs_path, config.storage).unlink(_place(config, job))
-
-
-def _place(config: Config, job: str) -> Place:
-    if not job or "/" in job:
-        raise NotFound(f"{job!r} is no id of a job")
-    return config.runs_path / "kubeflow" / job
+def _named(job: str) -> str:
+    """Return what the run of a job is called."""
+    return f"kubeflow-{hashlib.sha256(job.encode()).hexdigest()[:12]}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -132,7 +135,7 @@ def test_a_first_run_goes_through_every_step_and_the_next_one_through_the_first_
     assert runner.run(pipeline, as_of=day(72)) == {"check", "record"}
     assert last(project).status is RunStatus.SKIPPED
     assert (runner.left["record"] / "page").read_text().startswith(f"# story: skipped\n\n{last(project).sentence}\n")
-    assert list((project.root / "runs" / "kubeflow").iterdir()) == []
+    assert all("-kubeflow-" in found.run_id for found in RunLog(project.root / "runs").records())
 
 
 def _area(curve: list[dict[str, float]]) -> float:
@@ -202,6 +205,29 @@ def test_a_first_step_made_twice_goes_on_with_the_same_run(project: Project) -> 
     assert (record.run_id, record.status) == (run, RunStatus.FAILED)
 
 
+KILLED = """
+import os, signal, sys
+from rehone import api
+from rehone.integrations import kubeflow_steps as steps
+make = api.run_stage
+api.run_stage = lambda *given, **options: (make(*given, **options), os.kill(os.getpid(), signal.SIGKILL))
+steps.check(sys.argv[1], "job", as_of=sys.argv[2], force=False, tries=steps.Tries(0, 0.0))
+"""
+
+
+def test_a_first_step_killed_after_its_run_began_loses_no_run(project: Project) -> None:
+    """Nobody heard of the run; the step made again goes on with it, and the last step would find it too."""
+    project.feed(0, 70)
+    asked = [sys.executable, "-c", KILLED, str(project.root), day(70)]
+    assert subprocess.run(asked, check=False).returncode == -signal.SIGKILL
+    [record] = RunLog(project.root / "runs").records()
+    assert record.status is None
+    assert steps.check(str(project.root), "job", as_of=day(70), force=False, tries=AT_ONCE) == record.run_id
+    closed, _ = steps.close(str(project.root), "job", "")
+    assert closed is not None
+    assert (closed.run_id, closed.status) == (record.run_id, RunStatus.FAILED)
+
+
 def test_a_run_that_fails_at_once_may_be_begun_again(project: Project) -> None:
     """Data that are not there yet are looked for again, in a new run; the job goes on with that one."""
     away = project.root / "away"
@@ -227,7 +253,7 @@ def test_what_a_person_must_fix_fails_the_first_step(project: Project) -> None:
     record, page = steps.close(str(project.root), "job", "")
     assert record is not None
     assert page.startswith("# story: failed\n\nno Parquet")
-    record, page = steps.close(str(project.root), "job", "the image could not be pulled")
+    record, page = steps.close(str(project.root), "another job", "the image could not be pulled")
     assert (record, page) == (None, "# no run was begun\n\nthe image could not be pulled\n")
 
 
