@@ -56,6 +56,15 @@ def test_records_lie_by_year_and_month(tmp_path: Path) -> None:
     assert (tmp_path / "2026" / "03" / f"{record(1).run_id}.json").exists()
 
 
+def test_a_year_that_was_moved_to_another_disk_is_found_by_its_link(tmp_path: Path) -> None:
+    log, year = RunLog(tmp_path / "runs"), tmp_path / "runs" / "2026"
+    closed(log, 1)
+    year.rename(tmp_path / "archive")
+    year.symlink_to(tmp_path / "archive")
+    (tmp_path / "archive" / "all").symlink_to(tmp_path / "runs")  # a circle
+    assert log.records() == (record(1, RunStatus.SKIPPED),)
+
+
 def test_a_run_that_was_killed_is_closed_by_the_next(tmp_path: Path) -> None:
     """A record without an ending becomes failed, with the process that it was."""
     log = RunLog(tmp_path)

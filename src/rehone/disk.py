@@ -246,10 +246,18 @@ class Disk:
         except FileNotFoundError:
             return []
 
-    def below(self, path: Place) -> list[str]:
-        """List all files in a folder and in folders in it, by their path from there, sorted."""
-        root = _local(path)
-        return sorted(os.path.relpath(Path(at) / name, root) for at, _, names in os.walk(root) for name in names)
+    def below(self, path: Place, levels: int) -> list[str]:
+        """List the files in a folder and in folders in it, linked ones too, by their path from there, sorted.
+
+        At `levels` 1 they are those of the folder itself.
+        """
+        root, found = _local(path), list[str]()
+        for at, folders, names in os.walk(root, followlinks=True):
+            inside = Path(at).relative_to(root)
+            found += [str(inside / name) for name in names]
+            if len(inside.parts) + 1 >= levels:
+                folders.clear()  # which also ends a circle of links
+        return sorted(found)
 
     def is_file(self, path: Place) -> bool:
         """Say whether there is a file of that name."""

@@ -259,7 +259,7 @@ class RunLog:
         return f"{record.started_at:%Y}/{record.started_at:%m}/{record.run_id}.json"
 
     def _paths(self) -> list[Place]:
-        return [self.root / name for name in self._disk.below(self.root) if _RECORD.fullmatch(name)]
+        return [self.root / name for name in self._disk.below(self.root, 3) if _RECORD.fullmatch(name)]
 
 
 def _line_of(record: RunRecord, data: bytes, path: str, lines: tuple[Line, ...]) -> bytes:

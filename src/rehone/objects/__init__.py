@@ -136,9 +136,9 @@ class ObjectDisk(Disk):
         """List what is directly below a prefix, sorted; none is empty."""
         return self._bucket.names(_key(path))
 
-    def below(self, path: Place) -> list[str]:
-        """List all objects below a prefix, by their path from there, sorted."""
-        return list(self._bucket.below(_key(path)))
+    def below(self, path: Place, levels: int) -> list[str]:
+        """List the objects below a prefix, by their path from there, sorted; at `levels` 1, those without a slash."""
+        return [name for name in self._bucket.below(_key(path)) if name.count("/") < levels]
 
     def is_file(self, path: Place) -> bool:
         """Say whether there is such an object."""

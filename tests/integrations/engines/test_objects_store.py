@@ -90,7 +90,7 @@ def again(store: Store) -> Store:
 
 
 def objects(store: Store) -> list[str]:
-    return store.disk.below(store.root)
+    return store.disk.below(store.root, 9)
 
 
 # --- the same protocol ---------------------------------------------------------------------------
@@ -531,7 +531,7 @@ def test_a_backend_that_ignores_a_condition_is_refused_and_nothing_is_written(
         "service or version that keeps conditional puts, or a folder"
     )
     door.open()
-    assert disk_for(place(door), settings(door)).below(Remote(f"s3://{door.bucket}")) == []
+    assert disk_for(place(door), settings(door)).below(Remote(f"s3://{door.bucket}"), 9) == []
 
 
 def test_a_backend_that_says_there_is_an_object_and_that_there_is_none_is_not_asked_for_ever(door: Door) -> None:
