@@ -197,6 +197,37 @@ def test_a_killed_stage_is_made_again_and_the_same_run_deploys(asked: Project) -
     assert told.tries == {**dict.fromkeys([*STAGES, "close"], 1), "train": 2}
 
 
+def test_a_worker_that_dies_after_its_check_loses_no_run(
+    asked: Project, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The run has begun and rests, but Airflow never heard its id: the second try goes on with it."""
+    room = tmp_path_factory.mktemp("room")
+    (room / "sitecustomize.py").write_text(DUMB.format(once=str(room / "once")))
+    monkeypatch.setenv("PYTHONPATH", str(room))
+    told = run("rehone_staged", logical_date=day(70))
+    [record] = records(asked)
+    assert record.status is RunStatus.DEPLOYED
+    assert told.state == "success"
+    assert told.tries == {**dict.fromkeys([*STAGES, "close"], 1), "check": 2}
+
+
+DUMB = """
+import os, pathlib, sys
+if any("rehone.cli" in word for word in sys.orig_argv):
+    from rehone.pipeline import staged
+    check, once = staged.check, pathlib.Path({once!r})
+    def dies(config, door):
+        end = check(config, door)
+        if not once.exists():
+            once.touch()
+            os._exit(137)
+        return end
+    import rehone.pipeline
+    rehone.pipeline.check = dies
+"""
+"""Makes a process that has begun a run die, the first time, before it can say so."""
+
+
 def test_a_stage_that_cannot_go_on_ends_the_run_so_that_the_next_is_not_held_up(asked: Project) -> None:
     data, away = asked.root / "data", asked.root / "away"
     gone = meanwhile(lambda: any(r.staged_until is not None for r in records(asked)), lambda: data.rename(away))
@@ -206,7 +237,7 @@ def test_a_stage_that_cannot_go_on_ends_the_run_so_that_the_next_is_not_held_up(
     assert record.status is RunStatus.FAILED
     assert told.state == "failed"
     assert (told.tasks["validate"], told.tasks["train"], told.tasks["close"]) == ("failed", "upstream_failed", "failed")
-    assert told.tries["validate"] == 3
+    assert (told.tries["validate"], told.tries["close"]) == (3, 1)
     away.rename(data)
     done = command(asked, "run", "--as-of", f"{day(70):%Y-%m-%d}")
     assert records(asked)[-1].status is RunStatus.DEPLOYED, done.stdout

@@ -21,8 +21,6 @@ STAGES = ("check", "validate", "train", "judge", "deploy")
 LOGICAL_DATE = "{{ data_interval_end | default('', true) }}"
 """`as_of` of a DAG whose backfill shall replay days: the end of its interval, or now when it was started by hand."""
 
-BEGUN = "{{ ti.xcom_pull(task_ids='check') or '' }}"
-
 Folder = str | os.PathLike[str]
 
 
@@ -78,8 +76,8 @@ def staged_retraining_dag(
     with _dag(dag_id or f"{_named(project)}_staged", schedule, options) as dag:
         before = RehoneStageOperator(task_id="check", stage="check", as_of=as_of, **common)
         for stage in STAGES[1:]:
-            before = before >> RehoneStageOperator(task_id=stage, stage=stage, run=BEGUN, **common)
-        _ = before >> RehoneStageOperator(task_id="close", stage="close", run=BEGUN, trigger_rule="all_done", **common)
+            before = before >> RehoneStageOperator(task_id=stage, stage=stage, **common)
+        _ = before >> RehoneStageOperator(task_id="close", stage="close", trigger_rule="all_done", **common)
     return dag
 
 

@@ -10,6 +10,7 @@ failed                        retried if it may have passed since, else failed a
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,10 +89,13 @@ class RehoneRunOperator(_Rehone):
 class RehoneStageOperator(_Rehone):
     """Make one stage of a run: `rehone stage`. XCom carries the id of the run.
 
+    The stages know their run by a name that is made of the run of the DAG: a worker that dies
+    after `check`, before Airflow has noted the id, loses no run.
+
     Args:
         stage: `check` begins a run; `validate`, `train`, `judge` and `deploy` go on with it;
             `close` ends it if it is open, and fails unless it deployed or had nothing to do.
-        run: id of the run; left out with `check` only.
+        run: id of the run, or a name of your own for it; left out: a name for the run of the DAG.
         project, as_of, python, env: as for a whole run.
         force: with `check`: train although no trigger fired.
     """
@@ -106,25 +110,25 @@ class RehoneStageOperator(_Rehone):
 
     def execute(self, context: Mapping[str, Any]) -> str:
         """Return the id of the run, which may go on or has deployed."""
-        answer = self._made()
+        options = [*self._dated(), *(["--force"] if self.force else [])] if self.stage == "check" else []
+        answer = self._ask("stage", self.stage, "--run", str(self.run or _name(context)), *options)
         record = answer.record
         if record is None:
             raise _unanswered(answer, final=False)
         if record["status"] is None or (self.stage == "close" and record["status"] in GOOD):
             self.log.info("%s", record["sentence"])
             return str(record["run_id"])
-        if (
-            self.stage == "check"
-        ):  # its run has ended, so it may begin another: the whole record says if that makes sense
+        if self.stage == "check":  # it may begin another run: the whole record says if that makes sense
             record = self._ask("show", str(record["run_id"])).record or record
+        else:
+            record = {**record, "problem": None}  # the run has ended: to make this stage again changes nothing
         return _ended(record, context)
 
-    def _made(self) -> Answer:
-        if self.stage == "check":
-            return self._ask("stage", "check", *self._dated(), *(["--force"] if self.force else []))
-        if not self.run:
-            raise AirflowFailException(f"there is no run to {self.stage}: the stage before handed on no id")
-        return self._ask("stage", self.stage, "--run", str(self.run))
+
+def _name(context: Mapping[str, Any]) -> str:
+    """Return what the run of Rehone is called that belongs to this run of the DAG."""
+    made = f"{context['ti'].dag_id} {context['ti'].run_id}"
+    return f"airflow-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
 
 
 class RehoneFindOperator(BaseOperator):  # type: ignore[misc] # Airflow is not where types are checked
