@@ -48,6 +48,7 @@ from rehone.records import (
     Deployment,
     DeploymentAction,
     DeploymentState,
+    Draw,
     Event,
     EventKind,
     Evidence,
@@ -546,6 +547,21 @@ def test_the_story_of_a_run_names_every_stage_check_candidate_and_digest() -> No
         "  Files, configuration and live version being the same, it learns from the same",
         "  rows; but every run before it, this one too, counts towards the cooldown, the",
         "  budget of trainings and the uses of the holdout.",
+    ]
+
+
+def test_the_story_of_a_run_on_a_sample_says_what_was_drawn() -> None:
+    """It has a line of its own: the sample is also of rows older than the window that `train` counts."""
+    split = _whole().split
+    assert split is not None
+    drawn = Draw(positives=7_000, negatives=20_000, of=65_000, weight=3.25)
+    lines = _plain(run_lines(_record(split=replace(split, drawn=drawn)), ".", width=80))
+    at = next(n for n, line in enumerate(lines) if line.startswith("  train"))
+    assert lines[at : at + 4] == [
+        "  train       2026-03-03..2026-05-14, 36,000 rows, 4,100 positives",
+        "  drawn       all 7,000 positives and 20,000 of 65,000 negatives, each weighing",
+        "              3.25",
+        "  holdout     2026-05-14..2026-06-01, 9,000 rows, 1,110 positives",
     ]
 
 

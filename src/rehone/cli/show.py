@@ -196,10 +196,9 @@ def _split(record: RunRecord, width: int) -> list[str]:
     if split is None:
         return []
     trained = f"{split.train}, {split.train_rows:,} rows, {split.train_positives:,} positives"
-    if split.drawn:
-        trained += f"; of them were brought {split.drawn.sentence}"
     held = f"{split.holdout}, {split.holdout_rows:,} rows, {split.holdout_positives:,} positives"
-    return fact("train", trained, width) + fact("holdout", held, width)
+    drawn = fact("drawn", split.drawn.sentence, width) if split.drawn else []
+    return [*fact("train", trained, width), *drawn, *fact("holdout", held, width)]
 
 
 def _checks(heading: str, checks: tuple[Check, ...], width: int) -> list[str]:
