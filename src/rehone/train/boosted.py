@@ -6,9 +6,11 @@ that the candidate "xgboost" is, so that it is stored, loaded and asked in the s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rehone.config import Candidate
+from rehone.disk import Disk
 from rehone.errors import TrainingError
 from rehone.records import FeatureKind
 from rehone.train.estimators import pipeline_of
@@ -66,7 +69,7 @@ def fitted(part: Part, candidate: Candidate, clusters: Clusters | None) -> Any:
 
     pipeline = pipeline_of(candidate, part.plan.contract, part.plan.seed, empty=_empty(part))
     preprocess, placed = _preprocessed(part, pipeline.named_steps["preprocess"])
-    feed = _Feed(part, preprocess, placed)
+    feed = _Feed(part, preprocess, placed, SLICE)
     model = pipeline.named_steps["model"]
     booster = _trained(candidate, model, feed, clusters)
     model.load_model(booster.save_raw("ubj"))
@@ -117,7 +120,7 @@ class _Feed:
     part: Part
     preprocess: Any
     placed: dict[int, NDArray[np.float32]]
-    size: int = SLICE
+    size: int
 
     def for_workers(self, workers: int) -> _Feed:
         """Return the same rows in smaller slices where that gives every worker one."""
@@ -199,13 +202,44 @@ def _external(model: Any, feed: _Feed, clusters: Clusters | None) -> Any:  # noq
     import xgboost
 
     params = model.get_xgb_params()
-    with tempfile.TemporaryDirectory(dir=feed.part.plan.folder, prefix="xgboost-") as folder:
+    with _own_folder(feed.part.plan.folder) as folder:
         data = xgboost.ExtMemQuantileDMatrix(
-            _pages(feed, Path(folder) / "pages"), missing=np.nan, max_bin=params.get("max_bin"), nthread=1
+            _pages(feed, folder / "pages"), missing=np.nan, max_bin=params.get("max_bin"), nthread=1
         )
         booster = xgboost.train(params, data, num_boost_round=model.get_num_boosting_rounds())
         del data  # its pages lie in the folder
     return booster
+
+
+_FOLDER = "xgboost-"
+_making = threading.Lock()
+
+
+@contextlib.contextmanager
+def _own_folder(above: Path | None) -> Iterator[Path]:
+    """Give a locked folder that vanishes at the end; those that killed processes left in `above` go first."""
+    disk = Disk()
+    with _making:
+        for path in above.glob(f"{_FOLDER}*") if above else ():
+            _remove_left(disk, path)
+        path = Path(tempfile.mkdtemp(dir=above, prefix=_FOLDER))
+        lock = disk.lock_folder(path)
+    try:
+        yield path
+    finally:
+        disk.remove_tree(path)
+        if lock is not None:
+            disk.release(lock)
+
+
+def _remove_left(disk: Disk, path: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+        lock = disk.lock_folder(path)
+        if lock is not None:
+            try:
+                disk.remove_tree(path)
+            finally:
+                disk.release(lock)
 
 
 def _pages(feed: _Feed, prefix: Path) -> Any:

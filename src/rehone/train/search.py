@@ -78,7 +78,8 @@ def search(
     Folds are drawn over the trailing rows and every candidate is scored on the very same ones;
     a candidate that learns from all history adds the older rows to each fold's training set.
     Of equal candidates the one listed first wins. The result depends on rows, policy and seed,
-    not on where fits are made (`policy.backend`), how many at a time, or which ends first.
+    not on where fits are made (`policy.backend`), how many at a time, or which ends first; that of a
+    candidate spread over a cluster also on how many workers there are, in late digits.
     `progress` is called by one thread.
 
     Raises:

@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from rehone import artifact, train
 from rehone.artifact import Predictor
 from rehone.config import Candidate, Train
+from rehone.disk import Disk
 from rehone.errors import Corrupt, TrainingError
 from rehone.records import FileDigest, Manifest, Profile, Window
 from rehone.train import boosted, spilled
@@ -231,8 +232,23 @@ def test_many_slices_from_disk_give_nearly_the_model_in_memory_and_leave_nothing
     for module in (boosted, spilled):
         monkeypatch.setattr(module, "SLICE", 100)
     monkeypatch.setattr("rehone.train.plan.SLICE", 100)
+    counts, whole = set[int](), boosted._Feed.slice
+    monkeypatch.setattr(boosted._Feed, "slice", lambda feed, n: (counts.add(feed.count), whole(feed, n))[1])
     close(train.search(made, policy("xgboost_external"), seed=7), expected)
+    assert min(counts) > 4
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_pages_that_a_killed_process_left_go_with_the_next_fit_and_those_in_use_stay(tmp_path: Path) -> None:
+    left, used = tmp_path / "xgboost-left", tmp_path / "xgboost-used"
+    for folder in (left, used):
+        folder.mkdir()
+        (folder / "pages.bin").write_bytes(b"rows")
+    lock = Disk().lock_folder(used)
+    assert lock is not None
+    train.search(replace(rows(300), folder=tmp_path), policy("xgboost_external", windows=("trailing",)), seed=7)
+    assert list(tmp_path.iterdir()) == [used]
+    Disk().release(lock)
 
 
 def test_a_model_over_dask_workers_is_nearly_the_one_in_memory(in_memory: train.Search) -> None:
