@@ -48,6 +48,8 @@ def test_what_is_missing_beside_an_address_is_said_at_once() -> None:
         "postgresql://db/shop?user=me&password=sesame",
         "postgresql://db/shop?sslmode=require&sslpassword=sesame",
         "postgresql://me:se%40same@a,b:5433/shop",
+        "postgresql://me:ses/ame@db/shop",
+        "postgresql://me:ses?ame@db/shop",
     ],
 )
 def test_a_password_in_an_address_is_refused_and_not_repeated(address: str) -> None:
@@ -61,7 +63,12 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(address: str) -> N
 
 @pytest.mark.parametrize(
     "address",
-    ["postgresql://me@db:5432/shop?sslmode=verify-full", "postgresql:///shop?host=/run/postgresql", "postgres://a,b/c"],
+    [
+        "postgresql://me@db:5432/shop?sslmode=verify-full",
+        "postgresql:///shop?host=/run/postgresql",
+        "postgres://a,b/c",
+        "postgres://a:5432/b?application_name=c@d",
+    ],
 )
 def test_an_address_without_a_password_is_taken_as_it_is(address: str) -> None:
     made = parse_config(f'[data]\nsource = "{address}"\nquery = "SELECT 1"\ntime_column = "at"')

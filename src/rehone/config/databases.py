@@ -51,13 +51,20 @@ def _wrong_address(key: str, address: str) -> Iterator[str]:
         yield from _wrong_file(key, address.removeprefix(DUCKDB))
         return
     rest = address.partition("://")[2]
-    user = rest.partition("/")[0].partition("?")[0].rpartition("@")[0]
+    user = rest.partition("/")[0].partition("?")[0].rpartition("@")[0] or _meant_as_user(rest)
     settings = {name.lower() for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
     if ":" in user or settings & _SECRET:
         yield (
             f"{key} holds a password, which every run record would repeat: take it out of the address, and give it "
             "as PGPASSWORD, in ~/.pgpass or in a service file"
         )
+
+
+def _meant_as_user(rest: str) -> str:
+    """Return what stands before a later @ where no port does: a password may hold / and ?, unescaped by mistake."""
+    before, at, _ = rest.partition("@")
+    port = before.partition(":")[2].partition("/")[0].partition("?")[0]
+    return before if at and not port.replace(",", "").replace(":", "").isdecimal() else ""
 
 
 def _wrong_file(key: str, rest: str) -> Iterator[str]:
