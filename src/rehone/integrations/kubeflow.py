@@ -71,7 +71,7 @@ def retraining_pipeline(
                 judged = step(judge, **given).after(fitted)
                 step(deploy, **given).after(judged)
 
-    made = dsl.pipeline(name=name or f"rehone-{_slug(Path(place).name)}", description=f"Rehone on {place}")
+    made = dsl.pipeline(name=name or f"rehone-{_slug(Path(place).absolute().name)}", description=f"Rehone on {place}")
     return made(pipeline)
 
 

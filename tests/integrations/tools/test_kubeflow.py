@@ -246,6 +246,13 @@ def test_a_run_that_fails_at_once_may_be_begun_again(project: Project) -> None:
     assert (first.status, second.status, second.run_id) == (RunStatus.FAILED, None, run)
 
 
+def test_a_pipeline_of_this_folder_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline of "." is named after the folder, so that several can be told apart."""
+    (tmp_path / "Fraud Cards").mkdir()
+    monkeypatch.chdir(tmp_path / "Fraud Cards")
+    assert retraining_pipeline(".").pipeline_spec.pipeline_info.name == "rehone-fraud-cards"
+
+
 def test_what_a_person_must_fix_fails_the_first_step(project: Project) -> None:
     """The sentence of the run is the error of the step; the last step shows the record."""
     with pytest.raises(NotDeployed, match=r"failed: no Parquet or CSV file"):
