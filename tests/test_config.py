@@ -160,6 +160,12 @@ def test_an_address_that_would_be_a_folder_of_that_name_here_is_refused(key: str
     )
 
 
+def test_an_endpoint_without_a_scheme_is_refused_before_anything_is_asked() -> None:
+    (said,) = problems('[storage]\nendpoint = "minio.internal:9000"\n')
+    assert "endpoint 'minio.internal:9000' is no address: begin it with https://" in said
+    parse_config('[storage]\nendpoint = "http://127.0.0.1:9000"\n')
+
+
 def test_a_user_or_a_port_in_an_address_is_no_password() -> None:
     """What only looks like one is let through."""
     parse_config('[trackers]\nmlflow_uri = "http://me@host:5000/a:b@c"\n')

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rehone.config.base import Positive, Section
 
@@ -22,6 +22,13 @@ class Storage(Section):
         gt=1,
         description="time after which the run lock of a process that died is taken over; renewed while it lives",
     )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _has_a_scheme(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.match(r"https?://[^/]", endpoint):
+            raise ValueError(f"endpoint {endpoint!r} is no address: begin it with https://, as in https://{endpoint}")
+        return endpoint
 
 
 class Trackers(Section):

@@ -25,6 +25,8 @@ _DENIED = re.compile(r"status code: 40[13]\b")
 _MACHINE = "169.254.169.254"
 """Where a cloud tells its machines their role; asked only when the environment has no credentials."""
 _NAMELESS = "Encountered object with invalid path"
+_NO_ADDRESS = "builder error"
+"""What the HTTP client says of an address that it does not call at all."""
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _KEY: dict[tuple[str, str | None, str | None, bool], Any] = {}
 """Connections of this process, one for each bucket and way to reach it."""
@@ -211,10 +213,19 @@ def place_errors(place: Remote, doing: str = "reading") -> Iterator[None]:
                 f"{doing} {place} found an object that the client has no name for ({_short(error)}): remove it, or give it "
                 "a name without empty parts, '.' and '..'"
             ) from error
-        raise Unreachable(
-            f"{doing} {place} failed ({_short(error)}): look whether the service answers and whether storage.endpoint, "
-            "storage.region and the credentials are right, then try again"
-        ) from error
+        raise _failed(place, doing, error) from error
+
+
+def _failed(place: Remote, doing: str, error: Exception) -> Unreachable:
+    if _NO_ADDRESS in str(error):
+        return Unreachable(
+            f"{doing} {place} was not tried ({_short(error)}): storage.endpoint must begin with https://, or with http:// "
+            "where storage.allow_http = true stands beside it"
+        )
+    return Unreachable(
+        f"{doing} {place} failed ({_short(error)}): look whether the service answers and whether storage.endpoint, "
+        "storage.region and the credentials are right, then try again"
+    )
 
 
 def _no_bucket(place: Remote) -> Unreachable:

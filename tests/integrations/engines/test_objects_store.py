@@ -592,6 +592,16 @@ def test_what_the_network_does_not_give_is_said_with_the_remedy(door: Door) -> N
     assert live(store) == 1
 
 
+def test_an_endpoint_without_tls_is_told_which_key_to_write(door: Door) -> None:
+    with pytest.raises(Unreachable) as caught:
+        Bucket(f"s3://{door.bucket}", Storage(endpoint="http://127.0.0.1:9")).get("store/FORMAT")
+    assert re.fullmatch(
+        rf"reading s3://{door.bucket}/store/FORMAT was not tried \(.*builder error\): storage.endpoint must begin with "
+        r"https://, or with http:// where storage.allow_http = true stands beside it",
+        str(caught.value),
+    )
+
+
 def test_a_machine_without_credentials_is_told_where_they_come_from(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
