@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import rehone
 from conftest import START, Project
-from rehone import api, codec, errors
+from rehone import api, codec, errors, pipeline
+from rehone.cli.commands import stage as stage_command
 from rehone.deploy.facts import TRIAL, Order, record
 from rehone.errors import ConfigError, Corrupt, DataError, Locked, NotFound, StoreError
 from rehone.records import Problem, RunRecord, RunStatus
@@ -396,3 +398,11 @@ def test_what_is_no_name_begins_no_run(project: Project, name: str) -> None:
     with pytest.raises(NotFound, match="no run with an id"):
         api.run_stage(project.root, "check", run=name)
     assert records(project) == ()
+
+
+def test_the_stages_have_the_same_names_wherever_they_are_listed() -> None:
+    """The Python door, the command line and the pipeline know the same five, in the same order."""
+    (name, *_) = stage_command.params
+    assert isinstance(name.type, click.Choice)
+    assert tuple(pipeline.STAGES) == api.STAGES == tuple(name.type.choices)[:-1]
+    assert name.type.choices[-1] == "close"

@@ -44,7 +44,10 @@ class Predictions(Section):
     """The log of what was served, and how it becomes evidence."""
 
     log: bool = Field(False, description="write every prediction, with its features, to the folder")
-    folder: str = Field("predictions", description="folder of the prediction log, or an address such as s3://bucket/log, with a subfolder for each day and version")
+    folder: str = Field(
+        "predictions",
+        description="folder of the prediction log, or an address such as s3://bucket/log, with a subfolder for each day and version",
+    )
     columns: tuple[str, ...] | None = Field(
         None, description="features that may be written; left out: all that the model reads"
     )
