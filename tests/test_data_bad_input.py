@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from rehone import profile as profiles
 from rehone.config import Data
 from rehone.data import Source, open_source, validate
-from rehone.errors import DataError
+from rehone.errors import DataError, StoreError
 from rehone.records import Check, CheckStatus, Contract, Feature, FeatureKind, Profile, Window
 
 FIRST = date(2026, 8, 1)
@@ -104,8 +105,14 @@ def test_files_that_are_all_later_than_as_of(data: Path) -> None:
     )
 
 
-def test_a_source_on_another_machine(data: Path) -> None:
-    with pytest.raises(DataError, match=r"'s3://bucket/\*' is not on this machine: give a folder or a glob"):
+def test_a_source_at_an_address_of_an_unknown_kind(data: Path) -> None:
+    with pytest.raises(DataError, match=r"'hdfs://host/\*' cannot be read: give a folder or a glob"):
+        opened(data, source="hdfs://host/*")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("obstore") is not None, reason="the client is installed")
+def test_a_source_in_a_bucket_without_its_client(data: Path) -> None:
+    with pytest.raises(StoreError, match=r"s3://bucket needs obstore, .* pip install 'rehone\[objects\]'"):
         opened(data, source="s3://bucket/*")
 
 
