@@ -34,6 +34,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.soak
 def test_a_run_stage_by_stage_can_be_pasted(tmp_path: Path) -> None:
     """Five commands that hand on nothing but the id end in a deployed version."""
     done = shell("".join(blocks("stage-by-stage.md")).replace("../stages", str(tmp_path / "stages")))
@@ -42,6 +43,7 @@ def test_a_run_stage_by_stage_can_be_pasted(tmp_path: Path) -> None:
     assert done.stdout.count("goes on with:") == 3
 
 
+@pytest.mark.soak
 def test_a_fleet_can_be_pasted(tmp_path: Path) -> None:
     """One of three projects deploys, the exit code is that of the worst."""
     (_, script) = blocks("fleet.md")
