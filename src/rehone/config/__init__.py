@@ -5,19 +5,17 @@ from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.sections import (
     ACCEPT_SELECTION,
-    BUILT_IN,
     CONFIG_NAME,
-    Candidate,
     Config,
     Data,
     Deploy,
     Gate,
     Project,
-    Train,
     Trigger,
     section_model,
 )
 from rehone.config.service import Predictions, Serve, Shadow
+from rehone.config.training import BUILT_IN, Candidate, Train
 
 __all__ = [
     "ACCEPT_SELECTION",
