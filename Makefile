@@ -11,13 +11,16 @@ EXTRAS_tools := prefect,kubeflow,mlflow,wandb
 EXTRAS_airflow := airflow
 EXTRAS_engines := objects,duckdb,postgres,engines,xgboost,dask,ray
 
-.PHONY: demo test test-integrations $(ENVIRONMENTS:%=test-%) soak quick lint bench bench-serve proof docs clean
+.PHONY: demo test test-integrations $(ENVIRONMENTS:%=test-%) soak simulations quick lint bench bench-serve proof docs clean
 
 demo: $(READY)  ## two years of real data, month by month, with a live service
 	$(BIN)/python examples/bike_high_demand/demo.py
 
-test: $(READY)  ## every test but those of `make soak`
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
+test: $(READY)  ## every test but those of `make soak` and `make simulations`
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak and not simulation"
+
+simulations: $(READY)  ## error rates, coverage and scenarios over many draws
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m simulation
 
 test-integrations: $(ENVIRONMENTS:%=test-%)  ## every orchestrator, tracker and engine for real, each in an environment it can live in
 
@@ -28,7 +31,7 @@ soak: $(READY)  ## pages pasted whole, and real services under load for a long t
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
 
 quick: $(READY)  ## the tests without simulations and crash matrices
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not simulation"
 
 lint: $(READY)  ## format, style, types, and who may import whom
 	$(BIN)/ruff format --check

@@ -250,8 +250,8 @@ def test_the_commands_are_these() -> None:
     done = subprocess.run([REHONE, "--help"], capture_output=True, text=True, check=True)
     listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()]
     assert listed == [
-        *("check", "doctor", "fleet", "history", "init", "keys"),
-        *("rollback", "run", "schedule", "serve", "show", "stage", "status"),
+        *("backtest", "calibrate", "check", "doctor", "drill", "fleet", "forecasts", "history", "init", "keys"),
+        *("replay", "rollback", "run", "schedule", "serve", "show", "stage", "status"),
     ]
 
 

@@ -110,6 +110,9 @@ def test_every_example_of_a_key_without_a_default_is_a_value_that_the_key_takes(
             settings["data.time_column"] = Setting(key="data.time_column", value="at", why="an example")
         if key == "train.backend_address":
             settings["train.backend"] = Setting(key="train.backend", value="dask", why="an example")
+        if key == "data.label_completeness":
+            when = "data.label_time_column"
+            settings[when] = Setting(key=when, value="known_at", why="an example")
         text = write(settings)
         found = getattr(getattr(parse_config(text), section), name)
         assert (list(found) if isinstance(found, tuple) else found) == value

@@ -13,10 +13,15 @@ import click
 
 from rehone import __version__
 from rehone.cli import endings
+from rehone.cli.backtest import backtest
+from rehone.cli.calibrate import calibrate
+from rehone.cli.drill import drill
 from rehone.cli.endings import Session
 from rehone.cli.fleet import fleet
+from rehone.cli.forecasts import forecasts
 from rehone.cli.keys import keys
 from rehone.cli.options import project_option
+from rehone.cli.replay import replay
 from rehone.cli.schedule import schedule
 
 if TYPE_CHECKING:
@@ -342,6 +347,11 @@ def serve(
     )
 
 
+app.add_command(backtest)
+app.add_command(calibrate)
+app.add_command(forecasts)
+app.add_command(replay)
+app.add_command(drill)
 app.add_command(fleet)
 app.add_command(schedule)
 app.add_command(keys)

@@ -3,6 +3,7 @@
 from rehone.config.databases import duckdb_file, is_database, is_duckdb
 from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
+from rehone.config.replays import Backtest
 from rehone.config.sections import (
     ACCEPT_SELECTION,
     CONFIG_NAME,
@@ -21,6 +22,7 @@ __all__ = [
     "ACCEPT_SELECTION",
     "BUILT_IN",
     "CONFIG_NAME",
+    "Backtest",
     "Candidate",
     "Config",
     "Data",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers, passwords
+from rehone.config.replays import Backtest
 from rehone.config.service import Predictions, Serve, Shadow
 from rehone.config.training import Train
 from rehone.places import Place, place_of, wrong_with_place
@@ -67,6 +68,14 @@ class Data(Section):
     )
     label_due_column: str | None = Field(
         None, description="column that says when each row's label is due, instead of label_delay_days"
+    )
+    label_time_column: str | None = Field(
+        None,
+        description="column that says when each row's label became known; a label is never seen before, on any day that is replayed",
+    )
+    label_completeness: Share | None = Field(
+        None,
+        description="share of labels that a row's age must have brought before it is learned from or judged on: the delay is then learned from label_time_column, and label_delay_days holds only until enough is known",
     )
     label_selection: str = Field(
         "mature",
@@ -150,6 +159,10 @@ class Data(Section):
             )
         if self.label_due_column and self.label_delay_days:
             raise ValueError("give label_delay_days or label_due_column, not both")
+        if self.label_completeness is not None and self.label_time_column is None:
+            raise ValueError("label_completeness learns the delay of labels from label_time_column: name that column")
+        if self.label_completeness is not None and self.label_due_column is not None:
+            raise ValueError("give label_completeness or label_due_column, not both")
         if self.features and self.label in self.features:
             raise ValueError(f"the label {self.label!r} is listed among the features: remove it there")
         if self.history_days is not None and self.history_days < self.lookback_days:
@@ -164,7 +177,10 @@ class Trigger(Section):
         30, gt=0, description="length of the newest window that is compared with the champion's reference"
     )
     psi_warn: Positive = Field(0.10, description="PSI of a feature from which a warning is given")
-    psi_action: Positive = Field(0.25, description="PSI of a feature from which drift acts, if it is also significant")
+    psi_action: Positive | None = Field(
+        0.25,
+        description='PSI of a feature from which drift acts, if it is also beyond what false_alarms_per_year allows; "off": that alone decides',
+    )
     ks_action: Positive = Field(
         0.20, description="Kolmogorov-Smirnov distance of scores from which drift acts, if it is also significant"
     )
@@ -173,6 +189,23 @@ class Trigger(Section):
     )
     max_cost_per_1000: float | None = Field(
         None, ge=0, description="cost of decisions per 1,000 matured rows above which performance acts"
+    )
+    min_estimated_recall: Share | None = Field(
+        None, description="recall, estimated before labels are due, below which performance acts early"
+    )
+    max_estimated_cost_per_1000: float | None = Field(
+        None,
+        ge=0,
+        description="cost per 1,000 rows, estimated before labels are due, above which performance acts early",
+    )
+    shift_rows: int = Field(
+        5_000,
+        ge=0,
+        description="most rows of the reference and of the current window that are compared to say what kind of shift it is; 0: not asked",
+    )
+    action: Literal["retrain", "recalibrate", "suggested"] = Field(
+        "retrain",
+        description='what a trigger leads to: "retrain"; "recalibrate" (a new threshold or calibration over the same model); "suggested" by the kind of shift',
     )
     max_age_days: float | None = Field(
         30, gt=0, description='age of the champion above which age acts; "off" for never'
@@ -211,7 +244,7 @@ class Trigger(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Trigger:
-        if self.psi_warn > self.psi_action:
+        if self.psi_action is not None and self.psi_warn > self.psi_action:
             raise ValueError(f"psi_warn {self.psi_warn:g} must not be above psi_action {self.psi_action:g}")
         return self
 
@@ -235,6 +268,18 @@ class Gate(Section):
     max_relative_loss: Share | None = Field(
         None,
         description="the classic rule, in addition: a relative loss of ROC-AUC or recall above this fails, as a point estimate",
+    )
+    anchor_budget: Positive | None = Field(
+        0.05,
+        description='loss of ROC-AUC against the best past champion, scored on the same rows, that all promotions together may add up to; "off" for no limit',
+    )
+    slices: tuple[str, ...] = Field(
+        (), description="columns whose values are each compared too: no slice may be significantly worse"
+    )
+    margin_slice: Positive = Field(0.05, description="loss of recall within a slice that is still not worse")
+    slice_min_positives: int = Field(20, ge=2, description="fewest positives for a slice to be judged")
+    max_holdout_uses: int | None = Field(
+        20, ge=1, description='challengers that the same holdout may judge; "off" for no limit'
     )
     min_rows: int = Field(100, ge=1, description="fewest legal holdout rows")
     min_positives: int = Field(10, ge=1, description="fewest positives, and fewest negatives, among legal holdout rows")
@@ -294,6 +339,7 @@ class Config(Section):
     shadow: Shadow = Field(default_factory=Shadow)
     storage: Storage = Field(default_factory=Storage)
     trackers: Trackers = Field(default_factory=Trackers)
+    backtest: Backtest = Field(default_factory=Backtest)
     root: Path = Field(Path(), exclude=True, repr=False)
 
     @model_validator(mode="after")

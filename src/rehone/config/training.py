@@ -84,6 +84,11 @@ class Train(Section):
     recall_floor: Share = Field(0.70, description='recall that threshold = "recall" must keep on out-of-fold scores')
     cost_false_positive: float = Field(1, ge=0, description="cost of acting on a negative")
     cost_false_negative: float = Field(10, ge=0, description="cost of missing a positive")
+    probe: Literal["off", "say", "skip"] = Field(
+        "off",
+        description='one cheap fit before the search that estimates what a retrain would gain: "say" records it, "skip" also ends the run when nothing is to be gained',
+    )
+    probe_rows: int = Field(20_000, ge=1000, description="most rows that the probe learns from")
     max_train_rows: int | None = Field(
         None, ge=1000, description="largest training set; above it a random sample is drawn and said"
     )

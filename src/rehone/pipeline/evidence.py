@@ -16,12 +16,15 @@ from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Rows
 from rehone.errors import ArtifactError, ContractError, StoreError
+from rehone.pipeline.estimating import estimated
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.loop import Live, served_evidence
+from rehone.pipeline.shifting import shifted
 from rehone.records import (
     Attempts,
     Check,
     CheckStatus,
+    DelayCurve,
     Deployment,
     Estimate,
     Evidence,
@@ -102,6 +105,7 @@ class Look:
     as_of: datetime
     attempts: Attempts
     forced: bool = False
+    maturity: DelayCurve | None = None
 
     @property
     def source(self) -> Rows:
@@ -120,15 +124,18 @@ def look(view: Look) -> Evidence:
         forced=view.forced,
         attempts=view.attempts,
         origin=view.config.predictions.evidence,
+        maturity=view.maturity,
     )
     champion = view.champion
     if champion is None or champion.version is None or champion.profile is None:
         return evidence
     evidence = replace(evidence, champion_as_of=champion.version.manifest.as_of)
     if view.config.predictions.evidence == "served":
-        return served_evidence(_live(view, champion.version, champion.profile), evidence)
-    evidence = _drift(view, champion, champion.profile, evidence)
-    return _performance(view, champion, champion.version.manifest, evidence)
+        evidence = served_evidence(_live(view, champion.version, champion.profile), evidence)
+    else:
+        evidence = _drift(view, champion, champion.profile, evidence)
+        evidence = _performance(view, champion, champion.version.manifest, evidence)
+    return shifted(view, estimated(view, evidence))
 
 
 def _live(view: Look, version: ModelVersion, profile: Profile) -> Live:

@@ -7,7 +7,8 @@ from datetime import datetime
 from rehone import data, trigger
 from rehone.config import Config
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
-from rehone.pipeline.feeds import Feeds, open_feeds
+from rehone.pipeline.feeds import Feeds
+from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.story import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
@@ -34,8 +35,17 @@ def preview(config: Config, *, as_of: datetime, now: datetime, frame: object | N
         champion = read_champion(store, _live_on(store, as_of), config)
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)
-    feeds = open_feeds(config, as_of, champion=champion is not None, frame=frame)
-    evidence = look(Look(config=config, feeds=feeds, champion=champion, as_of=as_of, attempts=attempts(lines, as_of)))
+    config, feeds, maturity = open_matured(config, as_of, champion=champion is not None, frame=frame)
+    evidence = look(
+        Look(
+            config=config,
+            feeds=feeds,
+            champion=champion,
+            as_of=as_of,
+            attempts=attempts(lines, as_of),
+            maturity=maturity,
+        )
+    )
     decision = trigger.decide(evidence, config.trigger, config.predictions)
     found = findings(feeds, config, as_of, champion)
     broken = (*acting(found), *decision.incidents)

@@ -18,6 +18,7 @@ from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import read_champion
 from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.folder import Folder, find, kept, looked
+from rehone.pipeline.maturing import as_recorded
 from rehone.pipeline.scene import Door, Scene
 from rehone.pipeline.story import Step, begin, go, refuse_overlap, steps
 from rehone.records import Problem, RunRecord, RunStatus, StageEnd
@@ -28,7 +29,7 @@ STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "check": ("look", "decide"),
         "validate": ("validate",),
-        "train": ("train",),
+        "train": ("probe", "train"),
         "judge": ("judge",),
         "deploy": ("publish", "shadow", "deploy"),
     }
@@ -140,6 +141,7 @@ def _rest(config: Config, door: Door) -> datetime:
 
 def _restored(config: Config, door: Door, books: _Books, draft: Draft) -> Scene:
     """Set the scene as the stages before have left it."""
+    config = as_recorded(config, draft.record.evidence)
     scene, folder = Scene(config, door, books.store, books.runlog, draft), _folder(books.runlog, draft.record)
     before = looked(folder)
     scene.head = before.head

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import rehone
-from rehone import artifact, codec, data, deploy, gate, signing, train, trigger
+from rehone import artifact, codec, data, deploy, signing, train, trigger
 from rehone.config import Config
 from rehone.data import Rows
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
-from rehone.pipeline.comparison import Matter, holdout, scored_champion
+from rehone.pipeline import forecasts, recalibrating
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
-from rehone.pipeline.feeds import open_feeds
+from rehone.pipeline.judging import judge
+from rehone.pipeline.maturing import open_matured
+from rehone.pipeline.probing import probe
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
 from rehone.pipeline.shadowing import shadow
@@ -30,10 +33,8 @@ from rehone.records import (
     Deployment,
     DeploymentAction,
     DeploymentState,
-    Outcome,
     RunRecord,
     RunStatus,
-    Verdict,
     Window,
     short_id,
 )
@@ -113,8 +114,9 @@ def steps(config: Config) -> tuple[Step, ...]:
         ("look", _look),
         ("decide", _decide),
         ("validate", _validate),
+        *((("probe", probe),) if config.train.probe != "off" else ()),
         ("train", _train),
-        ("judge", _judge),
+        ("judge", judge),
         ("publish", publish),
         *((("shadow", shadow),) if config.shadow.seconds else ()),
         ("deploy", _deploy),
@@ -148,12 +150,16 @@ def _look(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, unreadable(scene.champion)
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
-    scene.feeds = open_feeds(config, scene.door.as_of, champion=scene.champion is not None, frame=scene.door.frame)
+    scene.config, scene.feeds, maturity = open_matured(
+        config, scene.door.as_of, champion=scene.champion is not None, frame=scene.door.frame
+    )
+    config = scene.config
     found = findings(scene.feeds, config, scene.door.as_of, scene.champion)
     draft.note(data_checks=found)
     if broken := acting(found):
         return RunStatus.FAILED, all_of("data incident", broken)
-    evidence = look(_view(config, scene, forced=scene.door.force))
+    evidence = look(replace(_view(config, scene, forced=scene.door.force), maturity=maturity))
+    draft.note(realised=forecasts.realised(scene))
     draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))
     if scene.champion is None:
         draft.say(f"no champion yet; {scene.source.extent}")
@@ -238,6 +244,9 @@ def _columns(config: Config, features: tuple[str, ...]) -> tuple[str, ...]:
 
 def _train(scene: Scene) -> Ending | None:
     config, draft = scene.config, scene.draft
+    if recalibrating.wanted(scene):
+        scene.search = recalibrating.recalibrated(scene)
+        return None
     learn = scene.learned
     contract = artifact.learn_contract(
         learn, scene.features, label=config.data.label, categorical=config.data.categorical
@@ -264,45 +273,6 @@ def _train(scene: Scene) -> Ending | None:
     return None
 
 
-def _judge(scene: Scene) -> Ending | None:
-    config = scene.config
-    held = scene.held
-    challenger = gate.Scored(
-        version=None,
-        scores=scene.search.predictor.predict_proba(held),
-        threshold=scene.search.predictor.threshold,
-        train_end=scene.search.train_end,
-    )
-    matter = Matter(
-        config=config,
-        contract=scene.search.predictor.contract,
-        window=scene.split.holdout,
-        champion=scene.champion,
-        lines=scene.runlog.lines(),
-        learned=scene.learned,
-    )
-    scene.verdict = gate.judge(
-        holdout(matter, held),
-        challenger,
-        scored_champion(scene.champion, held),
-        config.gate,
-        costs=(config.train.cost_false_positive, config.train.cost_false_negative),
-    )
-    scene.draft.note(verdict=scene.verdict)
-    scene.draft.say(scene.verdict.reason)
-    return _ending_of(scene.verdict)
-
-
-def _ending_of(verdict: Verdict) -> Ending | None:
-    if verdict.outcome is Outcome.PASS:
-        return None
-    if verdict.outcome is Outcome.FAIL:
-        return RunStatus.REJECTED, verdict.reason
-    if verdict.outcome is Outcome.INCONCLUSIVE or verdict.lacks_rows:
-        return RunStatus.INCONCLUSIVE, verdict.reason
-    return RunStatus.FAILED, verdict.reason
-
-
 def _deploy(scene: Scene) -> Ending | None:
     if ending := _deployed_before(scene):
         return ending
@@ -314,7 +284,7 @@ def _deploy(scene: Scene) -> Ending | None:
             scene.head = scene.store.head()
             scene.champion = read_champion(scene.store, scene.head, scene.config)
             scene.draft.note(champion=scene.champion.id if scene.champion else None)
-            if ending := _judge(scene):
+            if ending := judge(scene):
                 return ending
     return (
         RunStatus.FAILED,

@@ -10,6 +10,7 @@ from rehone.records.deployments import (
     FileDigest,
     Manifest,
     ModelVersion,
+    Recalibration,
     Replica,
     ShadowReport,
     StagedShadow,
@@ -18,7 +19,6 @@ from rehone.records.deployments import (
 from rehone.records.evidence import (
     Attempts,
     Coverage,
-    Estimate,
     Evidence,
     FeatureDrift,
     ScoreDrift,
@@ -27,6 +27,7 @@ from rehone.records.evidence import (
     TriggerDecision,
 )
 from rehone.records.facts import Check, Contract, Feature, Window, worst
+from rehone.records.foresight import DelayCurve, Estimate, Estimated, Probe, Realised, Shift, TrackRecord
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile
 from rehone.records.runs import (
@@ -47,7 +48,9 @@ from rehone.records.words import (
     DeploymentState,
     FeatureKind,
     Outcome,
+    RecalibrationKind,
     RunStatus,
+    ShiftKind,
     TriggerKind,
 )
 
@@ -61,12 +64,14 @@ __all__ = [
     "Coverage",
     "DataFile",
     "DataWindow",
+    "DelayCurve",
     "Delivery",
     "Deployment",
     "DeploymentAction",
     "DeploymentState",
     "Draw",
     "Estimate",
+    "Estimated",
     "Event",
     "EventKind",
     "Evidence",
@@ -81,9 +86,13 @@ __all__ = [
     "ModelVersion",
     "Outcome",
     "Preview",
+    "Probe",
     "Problem",
     "Profile",
     "ProjectStatus",
+    "Realised",
+    "Recalibration",
+    "RecalibrationKind",
     "Replica",
     "RunRecord",
     "RunStatus",
@@ -91,11 +100,14 @@ __all__ = [
     "ScoreProfile",
     "ServedVersion",
     "ShadowReport",
+    "Shift",
+    "ShiftKind",
     "Skew",
     "Split",
     "Stage",
     "StageEnd",
     "StagedShadow",
+    "TrackRecord",
     "TriggerDecision",
     "TriggerKind",
     "Verdict",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from rehone.records.facts import Contract, Window
-from rehone.records.words import DeploymentAction, DeploymentState
+from rehone.records.words import DeploymentAction, DeploymentState, RecalibrationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,23 @@ class FileDigest:
 
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalibration:
+    """What is laid over a model's own probability `p` before the threshold.
+
+    "platt": expit(intercept + slope * logit(p)) (Platt 1999). "isotonic": linear between the points
+    `x` -> `y`, both rising, constant beyond them (Zadrozny and Elkan 2002). "threshold": nothing,
+    only the threshold is new. `base` is the version whose model it is.
+    """
+
+    kind: RecalibrationKind
+    base: str
+    slope: float = 1.0
+    intercept: float = 0.0
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +56,7 @@ class Manifest:
     data_sha256: str
     requires: dict[str, str]
     files: dict[str, FileDigest]
+    recalibration: Recalibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

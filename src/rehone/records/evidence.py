@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rehone.records.facts import Check, Window
+from rehone.records.foresight import DelayCurve, Estimate, Estimated, Shift
 from rehone.records.words import TriggerKind
 
 
@@ -16,7 +17,8 @@ class FeatureDrift:
     `p_value` is of `h * PSI ~ chi2(bins - 1)`; `incident` names the bins (missing, infinite,
     unseen, constant) that carry the drift when it is a fault of the feed rather than a change
     of the world. `psi` is `None` when there was nothing to compare, and `detail` says why.
-    `ignored` says why this drift is recorded but never acts ("clock").
+    `ignored` says why this drift is recorded but never acts ("clock"). `basis` says where
+    `p_value` comes from: "theory" (chi-square) or "history" (a block bootstrap of the reference).
     """
 
     feature: str
@@ -28,6 +30,7 @@ class FeatureDrift:
     noise: float | None = None
     incident: str | None = None
     ignored: str = ""
+    basis: str = "theory"
     detail: str = ""
 
 
@@ -40,17 +43,6 @@ class ScoreDrift:
     n_reference: int = 0
     n_current: int = 0
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A measured quantity with its two-sided interval at the policy's level."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    positives: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +100,8 @@ class Evidence:
     """All that is known of the champion in production on a day. Unmeasured is `None`.
 
     `origin` says where drift and performance come from: "data" (the source, scored again) or
-    "served" (the prediction log), which alone fills `coverage`, `served` and `skew`.
+    "served" (the prediction log), which alone fills `coverage`, `served` and `skew`. `maturity` is
+    there when label delays are learned; `estimated` says how the champion does before labels are due.
     """
 
     as_of: datetime
@@ -127,6 +120,9 @@ class Evidence:
     coverage: Coverage | None = None
     served: tuple[ServedVersion, ...] = ()
     skew: tuple[Skew, ...] = ()
+    maturity: DelayCurve | None = None
+    estimated: Estimated | None = None
+    shift: Shift | None = None
     attempts: Attempts = field(default_factory=Attempts)
 
     @property
@@ -138,12 +134,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerDecision:
-    """Whether to retrain, and why. `kind is None` means no; `incidents` block even a yes."""
+    """Whether to retrain, and why. `kind is None` means no; `incidents` block even a yes.
+
+    `flip` says in one sentence what would have turned the decision, by how much.
+    """
 
     kind: TriggerKind | None
     reason: str
     checks: tuple[Check, ...] = ()
     incidents: tuple[Check, ...] = ()
+    flip: str = ""
 
     @property
     def blocked(self) -> bool:

@@ -106,7 +106,10 @@ class CandidateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate concluded, with every check it made and both models' metrics."""
+    """What the gate concluded, with every check it made and both models' metrics.
+
+    `flip` says in one sentence what would have turned the verdict, by how much.
+    """
 
     outcome: Outcome
     reason: str
@@ -115,3 +118,4 @@ class Verdict:
     champion: Metrics | None = None
     weak_evidence: bool = False
     lacks_rows: bool = False
+    flip: str = ""

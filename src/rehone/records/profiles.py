@@ -50,11 +50,16 @@ class FeatureProfile:
 class ScoreProfile:
     """Histogram of out-of-sample scores: bin `i` holds `edges[i-1] < s <= edges[i]`.
 
-    `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known.
+    `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known. Of the
+    rows whose label is known, `labelled` has the number in each bin, `positives` those of label 1
+    and `means` their mean score (0 where there are none): what scores were worth.
     """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
+    labelled: tuple[int, ...] = ()
+    positives: tuple[int, ...] = ()
+    means: tuple[float, ...] = ()
     by_weekday: tuple[tuple[int, ...], ...] = ()
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 from rehone.records.deployments import Deployment, ModelVersion, Replica, ShadowReport
 from rehone.records.evidence import Evidence, TriggerDecision
 from rehone.records.facts import Check
-from rehone.records.models import CandidateResult, DataWindow, Split, Verdict
+from rehone.records.foresight import Probe, Realised
+from rehone.records.models import CandidateResult, DataFile, DataWindow, Split, Verdict
 from rehone.records.words import RunStatus, TriggerKind
 
 
@@ -43,6 +44,8 @@ class RunRecord:
     """The whole story of one run. `status is None` while it is under way.
 
     `staged_until` is set while a run is made stage by stage: until then nobody else may run.
+    `judged` names the file beside the record that holds all the gate was given; `realised` is what
+    became of earlier promotions, as far as this run could see.
 
     Reads like a mapping too: `record["status"]`, `"verdict" in record`, `dict(record)`.
     """
@@ -79,6 +82,9 @@ class RunRecord:
     deployment_checks: tuple[Check, ...] = ()
     problem: Problem | None = None
     staged_until: datetime | None = None
+    probe: Probe | None = None
+    judged: DataFile | None = None
+    realised: tuple[Realised, ...] = ()
 
     @property
     def retry(self) -> bool:

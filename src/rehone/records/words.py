@@ -35,6 +35,26 @@ class CheckStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ShiftKind(StrEnum):
+    """What has changed, as far as data and labels can tell."""
+
+    NONE = "none"
+    DATA_INCIDENT = "data_incident"
+    LABEL = "label"
+    COVARIATE = "covariate"
+    OFF_SUPPORT = "off_support"
+    CONCEPT = "concept"
+    UNCLEAR = "unclear"
+
+
+class RecalibrationKind(StrEnum):
+    """What is laid over a model whose scores, or whose threshold, no longer fit."""
+
+    THRESHOLD = "threshold"
+    PLATT = "platt"
+    ISOTONIC = "isotonic"
+
+
 class Outcome(StrEnum):
     """What the gate says of a challenger."""
 

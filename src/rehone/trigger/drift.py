@@ -66,7 +66,7 @@ def _why_ignored(drift: FeatureDrift, policy: Trigger) -> str | None:
 
 
 def _psi(drift: FeatureDrift, p: float | None, alpha: float, policy: Trigger) -> Check:
-    limit = policy.psi_action
+    limit = policy.psi_action or 0.0
     check = Check(
         name="psi",
         subject=drift.feature,
@@ -95,7 +95,7 @@ def _psi(drift: FeatureDrift, p: float | None, alpha: float, policy: Trigger) ->
 
 
 def _quiet_psi(check: Check, said: str, drift: FeatureDrift, alpha: float, policy: Trigger) -> Check:
-    psi, limit = drift.psi or 0.0, policy.psi_action
+    psi, limit = drift.psi or 0.0, policy.psi_action or 0.0
     if psi >= limit:
         return replace(
             check,

@@ -1,0 +1,1 @@
+"""Replay a project's history day by day under several policies."""

@@ -1,0 +1,1 @@
+"""Find in a project's own history from which drift on performance was lost."""

@@ -1,0 +1,1 @@
+"""Sabotage the gate on purpose, and report what it caught."""

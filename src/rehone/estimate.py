@@ -1,0 +1,1 @@
+"""Estimate how good decisions are from calibrated scores alone, before any label."""

@@ -1,0 +1,1 @@
+"""Hold what the gate promised against what came true."""

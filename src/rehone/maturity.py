@@ -1,0 +1,1 @@
+"""Learn how long labels take, from those that have come and those that have not."""

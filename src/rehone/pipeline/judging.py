@@ -1,0 +1,47 @@
+"""Bring the challenger before the gate, and keep all that the gate was given."""
+
+from __future__ import annotations
+
+from rehone import gate
+from rehone.pipeline.comparison import Matter, holdout, scored_champion
+from rehone.pipeline.scene import Ending, Scene
+from rehone.records import Outcome, RunStatus, Verdict
+
+
+def judge(scene: Scene) -> Ending | None:
+    """Let the gate judge the winner of the search against the champion, on the held-out rows."""
+    config, held = scene.config, scene.held
+    challenger = gate.Scored(
+        version=None,
+        scores=scene.search.predictor.predict_proba(held),
+        threshold=scene.search.predictor.threshold,
+        train_end=scene.search.train_end,
+    )
+    matter = Matter(
+        config=config,
+        contract=scene.search.predictor.contract,
+        window=scene.split.holdout,
+        champion=scene.champion,
+        lines=scene.runlog.lines(),
+        learned=scene.learned,
+    )
+    scene.verdict = gate.judge(
+        holdout(matter, held),
+        challenger,
+        scored_champion(scene.champion, held),
+        config.gate,
+        costs=(config.train.cost_false_positive, config.train.cost_false_negative),
+    )
+    scene.draft.note(verdict=scene.verdict)
+    scene.draft.say(scene.verdict.reason)
+    return _ending_of(scene.verdict)
+
+
+def _ending_of(verdict: Verdict) -> Ending | None:
+    if verdict.outcome is Outcome.PASS:
+        return None
+    if verdict.outcome is Outcome.FAIL:
+        return RunStatus.REJECTED, verdict.reason
+    if verdict.outcome is Outcome.INCONCLUSIVE or verdict.lacks_rows:
+        return RunStatus.INCONCLUSIVE, verdict.reason
+    return RunStatus.FAILED, verdict.reason

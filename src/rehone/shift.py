@@ -1,0 +1,1 @@
+"""Tell one kind of shift from another."""
