@@ -1,11 +1,14 @@
 """Keep one record for every run: begun when it starts, closed whatever happens, chained by digest.
 
-    runs/<yyyy>/<mm>/<run_id>.json   the record; rewritten at once, never half
-    runs/ledger.jsonl                one line for each closed record: what it was, the digest of
-                                     its bytes, and a chain digest over this line and all before
+    runs/<yyyy>/<mm>/<run_id>.json         the record; rewritten at once, never half
+    runs/<yyyy>/<mm>/<run_id>.judged.npz   all that the gate was given, if it judged; the record
+                                           holds its digest
+    runs/ledger.jsonl                      one line for each closed record: what it was, the digest of
+                                           its bytes, and a chain digest over this line and all before
 
-A record that was changed after it was closed no longer has the digest in the ledger, and a
-line that was changed or taken out breaks the chain: `verify` finds both.
+A record that was changed after it was closed no longer has the digest in the ledger, a line that
+was changed or taken out breaks the chain, and what the gate was given has the digest in the
+record: `verify` finds all three.
 """
 
 from __future__ import annotations
@@ -17,37 +20,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import msgspec
-
 from rehone import codec
 from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
-from rehone.records import Check, CheckStatus, RunRecord, RunStatus, TriggerKind, Window
+from rehone.records import Check, CheckStatus, DataFile, RunRecord, RunStatus
+from rehone.runlog import ledger
+from rehone.runlog.ledger import Line
+
+__all__ = ["LEDGER", "Line", "RunLog", "refuse_lost_store"]
 
 log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
+CHAIN = "its ledger line was changed, or one before it was removed"
 _RECORD = re.compile(r"[0-9]+/[0-9]+/[^./][^/]*\.json")
 _DEPLOYMENT = re.compile(r"[0-9].*\.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One closed run in the ledger: enough to count by, without opening its record."""
-
-    run_id: str
-    path: str
-    status: RunStatus
-    trigger: TriggerKind | None
-    as_of: datetime
-    started_at: datetime
-    trained: bool
-    holdout: Window | None
-    sha256: str
-    chain: str
 
 
 class RunLog:
@@ -93,6 +83,44 @@ class RunLog:
     def bytes_of(self, record: RunRecord) -> bytes:
         """Return the file of a record as it is: of a closed one, the bytes that the ledger has the digest of."""
         return self._disk.read(self._path(record))
+
+    def keep(self, record: RunRecord, data: bytes, *, rows: int) -> DataFile:
+        """Write all that the gate was given beside the record of a run, and return its name and digest.
+
+        Raises:
+            StoreError: the disk is full or cannot be written.
+        """
+        path = self._judged(record)
+        try:
+            self._disk.make_folder(path.parent)
+            self._disk.replace(path, data)
+        except Unreachable:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"what the gate of run {record.run_id} was given ({len(data):,} bytes) cannot be written to {path}: "
+                f"{error.strerror or error}: make room or give write permission"
+            ) from error
+        sha256 = hashlib.sha256(data).hexdigest()
+        return DataFile(path=path.name, sha256=sha256, bytes=len(data), rows=rows)
+
+    def kept(self, record: RunRecord) -> bytes:
+        """Return all that the gate of a run was given.
+
+        Raises:
+            NotFound: it was not kept, or is gone.
+            Corrupt: it was changed.
+        """
+        if record.judged is None:
+            raise NotFound(f"run {record.run_id} kept nothing of what its gate was given")
+        path = self._judged(record)
+        try:
+            data = self._disk.read(path)
+        except FileNotFoundError:
+            raise NotFound(f"{path} is gone: what the gate of run {record.run_id} was given") from None
+        if hashlib.sha256(data).hexdigest() != record.judged.sha256:
+            raise Corrupt(f"{path} was changed since the gate of run {record.run_id} was given it")
+        return data
 
     def records(self) -> tuple[RunRecord, ...]:
         """Return every record, oldest first.
@@ -160,24 +188,22 @@ class RunLog:
 
     def lines(self) -> tuple[Line, ...]:
         """Return the ledger, oldest first; a line cut short by a crash is left out."""
-        try:
-            data = self._disk.read(self.root / LEDGER)
-        except FileNotFoundError:
-            return ()
-        return self._lines_of(data[: data.rfind(b"\n") + 1])
+        return ledger.read(self._whole_lines(), source=self._source)
 
-    def _lines_of(self, whole: bytes) -> tuple[Line, ...]:
-        return tuple(codec.decode(line, Line, source=f"{self.root / LEDGER}") for line in whole.splitlines())
+    def verify(self, *, judged: bool = False) -> tuple[Check, ...]:
+        """Compare every closed record with its digest, and every line with the chain.
 
-    def verify(self) -> tuple[Check, ...]:
-        """Compare every closed record with its digest, and every line with the chain."""
+        With `judged`, also read again what each gate was given, which may be much.
+        """
         try:
-            return tuple(self._faults()) or (
+            said = "; what their gates were given is as it was" if judged else ""
+            found = tuple(self._faults(judged))
+            return found or (
                 Check(
                     name="ledger",
                     status=CheckStatus.OK,
                     n=len(self.lines()),
-                    detail=f"{len(self.lines())} closed runs match the ledger",
+                    detail=f"{len(self.lines())} closed runs match the ledger{said}",
                 ),
             )
         except Corrupt as error:
@@ -187,19 +213,60 @@ class RunLog:
                 ),
             )
 
-    def _faults(self) -> Iterator[Check]:
-        before = ""
-        for line in self.lines():
-            if line.chain != _chain(line, before):
-                yield _fault(line, "its ledger line was changed, or one before it was removed")
-            before = line.chain
-            try:
-                digest = hashlib.sha256(self._disk.read(self.root / line.path)).hexdigest()
-            except FileNotFoundError:
-                yield _fault(line, f"its record {line.path} is gone")
-                continue
-            if digest != line.sha256:
-                yield _fault(line, f"its record {line.path} was changed after it was closed")
+    def faults_of(self, run_id: str) -> tuple[Check, ...]:
+        """Return what is wrong with the record of one closed run, and with its place in the chain.
+
+        Raises:
+            Corrupt: the ledger itself cannot be read.
+        """
+        found = []
+        for line, is_broken in ledger.broken(self._whole_lines(), source=self._source):
+            if is_broken:
+                found.append(_fault(line, CHAIN))
+            if line.run_id == run_id:
+                return (*found, *self._fault_of_record(line))
+        return tuple(found)
+
+    @property
+    def _source(self) -> str:
+        return str(self.root / LEDGER)
+
+    def _whole_lines(self) -> bytes:
+        try:
+            data = self._disk.read(self.root / LEDGER)
+        except FileNotFoundError:
+            return b""
+        return data[: data.rfind(b"\n") + 1]
+
+    def _faults(self, judged: bool) -> Iterator[Check]:
+        for line, is_broken in ledger.broken(self._whole_lines(), source=self._source):
+            if is_broken:
+                yield _fault(line, CHAIN)
+            yield from self._fault_of_record(line)
+            if judged:
+                yield from self._fault_of_judged(line)
+
+    def _fault_of_record(self, line: Line) -> Iterator[Check]:
+        try:
+            digest = hashlib.sha256(self._disk.read(self.root / line.path)).hexdigest()
+        except FileNotFoundError:
+            yield _fault(line, f"its record {line.path} is gone")
+            return
+        if digest != line.sha256:
+            yield _fault(line, f"its record {line.path} was changed after it was closed")
+
+    def _fault_of_judged(self, line: Line) -> Iterator[Check]:
+        try:
+            record = self._read(self.root / line.path)
+            if record.judged is not None:
+                self.kept(record)
+        except NotFound as error:
+            gone = _fault(line, f"{error}: its verdict cannot be replayed")
+            yield replace(gone, status=CheckStatus.WARN)
+        except Corrupt as error:
+            yield _fault(line, str(error))
+        except FileNotFoundError:
+            return  # which was said of the record
 
     def _restore_lines(self) -> None:
         known = {line.run_id for line in self.lines()}
@@ -212,7 +279,7 @@ class RunLog:
 
     def _add_line(self, record: RunRecord, data: bytes) -> None:
         def line_after(before: bytes) -> bytes:
-            return _line_of(record, data, str(self._path_in(record)), self._lines_of(before))
+            return ledger.next_line(record, data, str(self._path_in(record)), ledger.read(before, source=self._source))
 
         try:
             self._disk.make_folder(self.root)
@@ -230,7 +297,7 @@ class RunLog:
 
         def unless_closed(before: bytes | None) -> bytes:
             if before not in (None, data) and _is_closed(before, str(path)):
-                raise _closed(record)
+                raise ledger.closed(record)
             return data
 
         try:
@@ -255,6 +322,9 @@ class RunLog:
     def _path(self, record: RunRecord) -> Place:
         return self.root / self._path_in(record)
 
+    def _judged(self, record: RunRecord) -> Place:
+        return self._path(record).with_name(f"{record.run_id}.judged.npz")
+
     def _path_in(self, record: RunRecord) -> str:
         return f"{record.started_at:%Y}/{record.started_at:%m}/{record.run_id}.json"
 
@@ -262,36 +332,8 @@ class RunLog:
         return [self.root / name for name in self._disk.below(self.root, 3) if _RECORD.fullmatch(name)]
 
 
-def _line_of(record: RunRecord, data: bytes, path: str, lines: tuple[Line, ...]) -> bytes:
-    """Return the line of a closed record that follows these lines.
-
-    Raises:
-        StoreError: the run has a line already.
-    """
-    if any(line.run_id == record.run_id for line in lines):
-        raise _closed(record)
-    line = Line(
-        run_id=record.run_id,
-        path=path,
-        status=record.status or RunStatus.FAILED,
-        trigger=record.trigger.kind if record.trigger else None,
-        as_of=record.as_of,
-        started_at=record.started_at,
-        trained=record.winner is not None,
-        holdout=record.split.holdout if record.split and record.verdict else None,
-        sha256=hashlib.sha256(data).hexdigest(),
-        chain="",
-    )
-    chained = replace(line, chain=_chain(line, lines[-1].chain if lines else ""))
-    return msgspec.json.encode(chained, order="deterministic") + b"\n"
-
-
 def _is_closed(data: bytes, source: str) -> bool:
     return codec.decode(data, _Ending, source=source).status is not None
-
-
-def _closed(record: RunRecord) -> StoreError:
-    return StoreError(f"run {record.run_id} is closed already: a closed record is never written again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +341,6 @@ class _Ending:
     """The part of a record that says whether it is closed."""
 
     status: RunStatus | None = None
-
-
-def _chain(line: Line, before: str) -> str:
-    body = msgspec.json.encode(replace(line, chain=""), order="deterministic")
-    return hashlib.sha256(before.encode() + body).hexdigest()
 
 
 def _fault(line: Line, said: str) -> Check:
