@@ -6,6 +6,8 @@ often these rows were used before. Pure: the same facts give the same verdict.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ def judge(
     policy: Gate,
     *,
     costs: tuple[float, float],
+    anchors: Sequence[Scored | Unreadable] = (),
 ) -> Verdict:
     """Say whether a challenger may replace the champion; every check is in the verdict.
 
@@ -42,6 +45,7 @@ def judge(
         champion: the version that is live; `None` only when none was ever deployed.
         policy: the `[gate]` section.
         costs: of acting on a negative, and of missing a positive.
+        anchors: past champions, scored on the same rows, that all promotions together are held against.
     """
     legality = examine(holdout, challenger, champion, policy)
     if isinstance(champion, Unreadable):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +19,12 @@ class Holdout:
 
     `times` are event times in UTC. `mature` says whose label is due. `blocks` are codes of
     days or entities, as `block_kind` says; left out, the gate takes the days of `times`.
-    The two `in_..._training` mark rows whose fingerprint is in a training set; `None` is
-    "not measured". `prior_uses` counts earlier challengers judged on these rows.
+    The two `in_..._training` mark rows whose fingerprint is in a training set, the two
+    `near_..._training` those that look like a row of one but for small digits; `None` is
+    "not measured". `prior_uses` counts earlier challengers judged on these rows, and
+    `effective_uses` weighs each by the share of these rows that it was judged on. `slices`
+    holds, for each column that is to be sliced by and is there, the value of each row as text.
+    `as_of` is the day of the verdict and `label_delay_days` the time after which a label is due.
     """
 
     labels: NDArray[Any]
@@ -30,6 +35,12 @@ class Holdout:
     in_challenger_training: NDArray[np.bool_] | None = None
     in_champion_training: NDArray[np.bool_] | None = None
     prior_uses: int = 0
+    effective_uses: float | None = None
+    near_challenger_training: NDArray[np.bool_] | None = None
+    near_champion_training: NDArray[np.bool_] | None = None
+    slices: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    as_of: datetime | None = None
+    label_delay_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,13 +49,15 @@ class Scored:
 
     `version` is `None` for a challenger that is not published yet. `train_end` is the event
     time of the newest row that the model was fitted, tuned or calibrated on; without a time
-    zone it is UTC.
+    zone it is UTC. `seen` marks rows of an anchor's training set, `None` is "not measured"; for
+    champion and challenger the held-out rows say it.
     """
 
     version: str | None
     scores: NDArray[np.float64]
     threshold: float
     train_end: datetime
+    seen: NDArray[np.bool_] | None = None
 
     @property
     def newest_seen(self) -> np.datetime64:
@@ -55,7 +68,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A champion that the deployment log names and that cannot be asked: the gate fails closed."""
+    """A champion that the deployment log names and that cannot be asked: the gate fails closed.
+
+    A past champion that cannot be asked is said, and nothing is held against it.
+    """
 
     version: str | None
     why: str
