@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from rehone.config import Predictions, Trigger
 from rehone.records import Check, CheckStatus, Evidence, TriggerDecision, TriggerKind
-from rehone.trigger import words
+from rehone.trigger import flips, words
 from rehone.trigger.drift import drift_checks, incident_checks
 from rehone.trigger.pauses import pause_checks
 from rehone.trigger.performance import performance_checks
@@ -46,14 +46,17 @@ def decide(evidence: Evidence, policy: Trigger, served: Predictions | None = Non
     every = (*checks, *pauses)
     kind = next((k for k in TriggerKind if any(_KINDS[c.name] is k for c in acting)), None)
     if incidents:
-        return TriggerDecision(kind=kind, reason=words.blocked(incidents), checks=every, incidents=incidents)
-    if kind is None:
-        return TriggerDecision(kind=None, reason=words.quiet(checks), checks=every)
-    causes = [c for c in acting if _KINDS[c.name] is kind]
+        said, flip = words.blocked(incidents), flips.of_block(incidents)
+        return TriggerDecision(kind=kind, reason=said, checks=every, incidents=incidents, flip=flip)
     resting = [c for c in pauses if c.status is WARN]
+    if kind is None:
+        said, flip = words.quiet(checks), flips.of_silence(checks, resting, evidence)
+        return TriggerDecision(kind=None, reason=said, checks=every, flip=flip)
+    causes = [c for c in acting if _KINDS[c.name] is kind]
     if kind in _RESTS and resting:
-        return TriggerDecision(kind=None, reason=words.resting(causes, resting), checks=every)
-    return TriggerDecision(kind=kind, reason=words.because(causes), checks=every)
+        said, flip = words.resting(causes, resting), flips.of_rest(resting)
+        return TriggerDecision(kind=None, reason=said, checks=every, flip=flip)
+    return TriggerDecision(kind=kind, reason=words.because(causes), checks=every, flip=flips.of_training(acting))
 
 
 def _causes(evidence: Evidence, policy: Trigger) -> Iterator[Check]:

@@ -30,7 +30,7 @@ def blocked(incidents: Sequence[Check]) -> str:
 
 def quiet(checks: Sequence[Check]) -> str:
     """Say that nothing acts: the worst of each kind with its limit, and what is not known."""
-    known = [c for c in checks if c.status in (OK, WARN) and c.value is not None and not _is_ignored(c)]
+    known = [c for c in checks if c.status in (OK, WARN) and c.value is not None and not is_ignored(c)]
     seen: dict[str, Check] = {}
     for check in known:
         seen.setdefault(check.name, check)
@@ -69,7 +69,8 @@ def days(number: float) -> str:
     return "1 day" if number == 1 else f"{number:.4g} days"
 
 
-def _is_ignored(check: Check) -> bool:
+def is_ignored(check: Check) -> bool:
+    """Say whether a drift is recorded but never acts."""
     return check.name == "psi" and ", ignored: " in check.detail
 
 
