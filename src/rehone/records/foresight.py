@@ -47,7 +47,9 @@ class Estimated:
 
     `prior` is the share of positives that the scores suggest, corrected for label shift, against
     `prior_then` of the reference. `plain_recall` is the estimate without that correction;
-    `disagree` says that the two contradict each other, so that neither is to be trusted.
+    `disagree` says that the two contradict each other beyond their intervals. `basis` says which
+    was chosen and is reported: "as_trained" (no other share), "covariate" (plain) or "label_shift"
+    (corrected); `other_recall` and `other_cost_per_1000` are of the one that was not.
     """
 
     window: Window
@@ -59,6 +61,9 @@ class Estimated:
     prior: float | None = None
     prior_then: float | None = None
     plain_recall: float | None = None
+    other_recall: Estimate | None = None
+    other_cost_per_1000: Estimate | None = None
+    basis: str = ""
     disagree: bool = False
     detail: str = ""
 
@@ -112,8 +117,11 @@ class Realised:
     """A promotion held against what came true: both models on the rows after it, once their labels are due.
 
     `predicted` is the difference of ROC-AUC that the gate saw, `realised` the one that came;
-    `covered` says whether the gate's interval held it, widened by the error of `realised`.
-    `regret` says that the replaced version would have been better, beyond chance.
+    `covered` says whether the gate's interval held it, widened by the error of `realised`; both
+    intervals are two-sided at `level`. `regret` says that the replaced version would have been
+    better, beyond chance. `open`: too few labels are due, `positives_needed` in all; what stands
+    here so far is not the answer yet. A forecast that is closed without `realised` cannot be
+    answered any more, and `detail` says why.
     """
 
     run_id: str
@@ -127,8 +135,11 @@ class Realised:
     positives: int
     realised: float | None = None
     interval: tuple[float, float] | None = None
+    level: float | None = None
     covered: bool | None = None
     regret: bool = False
+    open: bool = False
+    positives_needed: int = 0
     detail: str = ""
 
 
@@ -137,12 +148,15 @@ class TrackRecord:
     """How well the gate's promises held: `covered` of `matured` promotions, out of all `promotions`.
 
     `coverage` bounds the share that was covered; `optimism` is the mean of predicted minus
-    realised, above zero when the gate promises too much. `regrets` are runs.
+    realised, above zero when the gate promises too much. `regrets` are runs. `nominal` is the
+    coverage that the gate states. `forecasts` are all promotions, oldest first, the open ones too.
     """
 
     promotions: int
     matured: int
     covered: int
     coverage: tuple[float, float] | None = None
+    nominal: float | None = None
     optimism: Estimate | None = None
     regrets: tuple[str, ...] = ()
+    forecasts: tuple[Realised, ...] = ()
