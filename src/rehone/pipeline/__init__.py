@@ -1,12 +1,13 @@
 """Tell the story of one run: look, decide, validate, train, judge, promote, record.
 
 `run` tells it, `preview` says what it would decide, `check`, `stage` and `close` make it stage by
-stage. Only `story` knows the order of the stages.
+stage, `outlook` holds its promotions against what came true. Only `story` knows the order of the stages.
 """
 
+from rehone.pipeline.forecasts import outlook
 from rehone.pipeline.preview import preview
 from rehone.pipeline.scene import Door
 from rehone.pipeline.staged import STAGES, check, close, stage
 from rehone.pipeline.story import run
 
-__all__ = ["STAGES", "Door", "check", "close", "preview", "run", "stage"]
+__all__ = ["STAGES", "Door", "check", "close", "outlook", "preview", "run", "stage"]
