@@ -5,6 +5,7 @@
 becomes the model's matrix, `trust` which types a stored model may consist of.
 """
 
+from rehone.artifact.layers import laid_over, log_odds
 from rehone.artifact.packed import (
     FINGERPRINTS_FILE,
     GOLDEN_FILE,
@@ -42,7 +43,9 @@ __all__ = [
     "fingerprints",
     "frame_of",
     "installed",
+    "laid_over",
     "learn_contract",
+    "log_odds",
     "make_golden",
     "one_thread",
     "pack",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rehone import __version__, codec
+from rehone.artifact.layers import check_layer
 from rehone.artifact.predictor import Golden, Predictor
 from rehone.artifact.trust import ALLOWED_TYPES, check_trees, untrusted
 from rehone.errors import ArtifactError, Corrupt
@@ -97,16 +98,23 @@ def unpack(
 
     Raises:
         Corrupt: a file is missing or is not the one that the manifest names, such as the
-            preprocessor of another version.
+            preprocessor of another version; or its recalibration is none that Rehone makes.
         ArtifactError: a file holds types that are not allowed, or cannot be built.
     """
     _verify(manifest, files)
     for check in check_requires(manifest):
         if check.status is not CheckStatus.OK:
             log.warning("library_version_differs", extra={"library": check.subject, "detail": check.detail})
+    check_layer(manifest.recalibration)
     pipeline = unpack_model(files, allow_joblib=allow_joblib, trusted=trusted)
     _fits(pipeline, manifest)
-    return Predictor(contract=manifest.contract, pipeline=pipeline, threshold=manifest.threshold, version=version)
+    return Predictor(
+        contract=manifest.contract,
+        pipeline=pipeline,
+        threshold=manifest.threshold,
+        version=version,
+        recalibration=manifest.recalibration,
+    )
 
 
 def read_profile(files: Mapping[str, bytes]) -> Profile:

@@ -16,20 +16,25 @@ from numpy.typing import NDArray
 
 from rehone import codec
 from rehone.artifact import paths
+from rehone.artifact.layers import laid_over
 from rehone.artifact.rows import Rows, encode, frame_of
-from rehone.records import Check, CheckStatus, Contract, FeatureKind
+from rehone.records import Check, CheckStatus, Contract, FeatureKind, Recalibration
 
 UNSEEN = "a value never seen in training"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Predictor:
-    """One fitted model with the columns it reads and its decision threshold; usable from threads."""
+    """One fitted model with the columns it reads and its decision threshold; usable from threads.
+
+    `recalibration` is laid over what the pipeline says, by whatever path it was computed.
+    """
 
     contract: Contract
     pipeline: Any = field(repr=False)
     threshold: float
     version: str | None = None
+    recalibration: Recalibration | None = None
     _way: _Way = field(init=False, repr=False, default_factory=lambda: _Way())  # noqa: PLW0108  defined below
 
     @property
@@ -64,6 +69,10 @@ class Predictor:
 
     def score(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of label 1 for each row of an encoded matrix, shape (n, features)."""
+        return laid_over(self.recalibration, self.uncalibrated(matrix))
+
+    def uncalibrated(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the model itself says, before any recalibration; without one, `score`."""
         if not len(matrix):
             return np.empty(0, dtype=np.float64)
         path = self._way.path if self._way.known else self.prepare()

@@ -129,13 +129,19 @@ def look(view: Look) -> Evidence:
     champion = view.champion
     if champion is None or champion.version is None or champion.profile is None:
         return evidence
-    evidence = replace(evidence, champion_as_of=champion.version.manifest.as_of)
+    evidence = replace(evidence, champion_as_of=_model_as_of(champion.version.manifest))
     if view.config.predictions.evidence == "served":
         evidence = served_evidence(_live(view, champion.version, champion.profile), evidence)
     else:
         evidence = _drift(view, champion, champion.profile, evidence)
         evidence = _performance(view, champion, champion.version.manifest, evidence)
     return shifted(view, estimated(view, evidence))
+
+
+def _model_as_of(manifest: Manifest) -> datetime:
+    """Return the day as of which the model was learned; a recalibration does not make it younger."""
+    layer = manifest.recalibration
+    return layer.base_as_of if layer and layer.base_as_of else manifest.as_of
 
 
 def _live(view: Look, version: ModelVersion, profile: Profile) -> Live:

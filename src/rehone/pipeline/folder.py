@@ -30,7 +30,7 @@ from rehone.disk import Disk
 from rehone.errors import Corrupt, StoreError
 from rehone.pipeline.scene import Scene
 from rehone.places import Place
-from rehone.records import CandidateResult, Check, Contract, Deployment, Profile, Window
+from rehone.records import CandidateResult, Check, Contract, Deployment, Profile, Recalibration, Window
 
 FINISHED = "finished.json"
 LOOK, FEATURES, ROWS, SEARCH, SCORES = "look.json", "features.json", "rows.parquet", "search.json", "scores.npz"
@@ -143,6 +143,7 @@ class _Found:
     train_rows: int
     train_positives: int
     notes: tuple[str, ...]
+    recalibration: Recalibration | None = None
 
 
 def _kept_search(scene: Scene) -> dict[str, bytes]:
@@ -157,6 +158,7 @@ def _kept_search(scene: Scene) -> dict[str, bytes]:
         train_rows=search.train_rows,
         train_positives=search.train_positives,
         notes=search.notes,
+        recalibration=search.predictor.recalibration,
     )
     scores = io.BytesIO()
     np.savez(scores, oof_scores=search.oof_scores, oof_labels=search.oof_labels, oof_index=search.oof_index)
@@ -203,8 +205,11 @@ def _search(scene: Scene, folder: Folder) -> train.Search:
     policy = scene.config.deploy
     found = codec.decode(folder.read(SEARCH), _Found, source=SEARCH)
     pipeline = artifact.unpack_model(folder.model(), allow_joblib=policy.allow_joblib, trusted=policy.trusted_types)
-    predictor = Predictor(contract=found.contract, pipeline=pipeline, threshold=found.threshold)
+    predictor = Predictor(
+        contract=found.contract, pipeline=pipeline, threshold=found.threshold, recalibration=found.recalibration
+    )
     with np.load(io.BytesIO(folder.read(SCORES)), allow_pickle=False) as scores:
         arrays = {name: scores[name] for name in ("oof_scores", "oof_labels", "oof_index")}
-    plain = {name: getattr(found, name) for name in found.__dataclass_fields__ if name not in ("contract", "threshold")}
+    own = ("contract", "threshold", "recalibration")
+    plain = {name: getattr(found, name) for name in found.__dataclass_fields__ if name not in own}
     return train.Search(**plain, **arrays, predictor=predictor)

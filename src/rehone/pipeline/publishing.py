@@ -22,7 +22,7 @@ def publish(scene: Scene) -> Ending | None:
         predictor,
         _profile(scene, held),
         artifact.make_golden(predictor, held, seed=scene.config.project.seed),
-        fingerprints=np.unique(marks(scene.config, scene.learned, predictor.contract)),
+        fingerprints=_fingerprints(scene),
         allow_joblib=scene.config.deploy.allow_joblib,
         trusted=scene.config.deploy.trusted_types,
     )
@@ -34,6 +34,13 @@ def publish(scene: Scene) -> Ending | None:
     size = sum(len(content) for content in files.values())
     scene.draft.say(f"version {version.short}: {len(files)} files, {size:,} bytes")
     return None
+
+
+def _fingerprints(scene: Scene) -> np.ndarray:
+    """Mark all rows that the challenger has learned from; one over the champion's own model, those of the champion too."""
+    own = marks(scene.config, scene.learned, scene.search.predictor.contract)
+    theirs = scene.champion.fingerprints if scene.champion and scene.search.predictor.recalibration else None
+    return np.unique(own if theirs is None else np.concatenate([own, theirs]))
 
 
 def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
@@ -76,4 +83,5 @@ def _manifest(scene: Scene) -> Manifest:
         data_sha256=described.sha256 if described else "",
         requires=artifact.requirements(search.predictor),
         files={},
+        recalibration=search.predictor.recalibration,
     )

@@ -244,9 +244,11 @@ def _columns(config: Config, features: tuple[str, ...]) -> tuple[str, ...]:
 
 def _train(scene: Scene) -> Ending | None:
     config, draft = scene.config, scene.draft
+    anew = ""
     if recalibrating.wanted(scene):
-        scene.search = recalibrating.recalibrated(scene)
-        return None
+        anew = recalibrating.recalibrated(scene)
+        if not anew:
+            return None
     learn = scene.learned
     contract = artifact.learn_contract(
         learn, scene.features, label=config.data.label, categorical=config.data.categorical
@@ -266,7 +268,8 @@ def _train(scene: Scene) -> Ending | None:
     draft.note(candidates=scene.search.candidates, winner=scene.search.winner)
     winner = scene.search.winner
     draft.say(
-        f"{winner.name} on {winner.window} rows {_lead(len(scene.search.candidates))}: "
+        (f"trained anew, not recalibrated: {anew}; " if anew else "")
+        + f"{winner.name} on {winner.window} rows {_lead(len(scene.search.candidates))}: "
         f"cross-validated ROC-AUC {winner.cv_roc_auc_mean:.4f} ± {winner.cv_roc_auc_std:.4f}"
         + "".join(f"; {note}" for note in scene.search.notes)
     )

@@ -24,11 +24,12 @@ class Recalibration:
 
     "platt": expit(intercept + slope * logit(p)) (Platt 1999). "isotonic": linear between the points
     `x` -> `y`, both rising, constant beyond them (Zadrozny and Elkan 2002). "threshold": nothing,
-    only the threshold is new. `base` is the version whose model it is.
+    only the threshold is new. `base` is the version whose model it is, made as of `base_as_of`.
     """
 
     kind: RecalibrationKind
     base: str
+    base_as_of: datetime | None = None
     slope: float = 1.0
     intercept: float = 0.0
     x: tuple[float, ...] = ()
