@@ -9,6 +9,7 @@ from datetime import UTC
 
 from rehone import deploy, observers
 from rehone.api.door import When, Where, config_of, lost_store, now
+from rehone.api.forecasting import regrets
 from rehone.api.telling import subjects, tell
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError
@@ -35,6 +36,7 @@ def status(project: Where = ".") -> ProjectStatus:
     store = Store.of(config)
     head = store.head()
     problems = tuple(_open_run(run, store) for run in runlog.unfinished())
+    problems += regrets(config, store, head)
     version = None
     try:
         version = store.version(head.version) if head and head.version else None
@@ -135,6 +137,7 @@ def doctor(project: Where = ".", *, heal: bool = True, tell_since: When = None) 
     elif has_store(config):
         store = Store.of(config)
         checks += deploy.examine(store, policy=config.deploy, clock=now)
+        checks += regrets(config, store, store.head())
         if heal:
             checks += _heal(store, runlog, config)
     return (

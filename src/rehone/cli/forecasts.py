@@ -9,10 +9,10 @@ import click
 
 from rehone.cli import endings
 from rehone.cli.options import project_option
-from rehone.cli.text import fact, table, width, wrapped
+from rehone.cli.text import fact, table, title, width, wrapped
 
 if TYPE_CHECKING:
-    from rehone.records import Realised, TrackRecord
+    from rehone.records import Probe, Realised, TrackRecord
 
 
 @click.command()
@@ -101,8 +101,15 @@ def _signed(value: float, digits: int = 4) -> str:
 
 
 def realised_lines(found: tuple[Realised, ...], columns: int) -> list[str]:
-    """Say what a run found of earlier promotions."""
-    lines: list[str] = []
+    """Say what a run found of earlier promotions; nothing where it found none."""
+    if not found:
+        return []
+    lines = title("Promotions held against what came true")
     for one in found:
         lines += fact(f"{one.promoted_at:%Y-%m-%d}", f"{one.version[:7]}: {one.detail}", columns)
     return lines
+
+
+def probe_lines(found: Probe | None, columns: int) -> list[str]:
+    """Say what a run expected of a retrain before its search; nothing where it did not ask."""
+    return [] if found is None else [*title("Probe"), *wrapped(found.detail, columns, indent=2)]

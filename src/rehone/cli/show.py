@@ -12,6 +12,7 @@ import click
 
 from rehone.api import STAGES
 from rehone.cli.endings import BUG, of_run
+from rehone.cli.forecasts import probe_lines, realised_lines
 from rehone.cli.served import served_lines, shadow_lines
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
 from rehone.config import is_database
@@ -137,10 +138,10 @@ def run_lines(record: RunRecord, project: str, *, width: int, deliveries: tuple[
         for stage in record.stages:
             lines += fact(stage.name, f"{stage.seconds:.1f} s: {stage.sentence or 'no word'}", width)
     lines += served_lines(record.evidence, width)
-    if record.trigger is not None:
-        lines += _checks("Data incidents", record.trigger.incidents, width)
-        lines += _checks("Trigger checks", record.trigger.checks, width)
+    if (fired := record.trigger) is not None:
+        lines += [*_checks("Data incidents", fired.incidents, width), *_checks("Trigger checks", fired.checks, width)]
     lines += _checks("Data checks", record.data_checks, width)
+    lines += [*realised_lines(record.realised, width), *probe_lines(record.probe, width)]
     lines += _candidates(record.candidates, width)
     lines += _verdict(record.verdict, width)
     lines += shadow_lines(record.shadow, width)

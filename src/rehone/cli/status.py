@@ -130,6 +130,12 @@ def next_step(found: ProjectStatus, project: str) -> str:
     return _next_of_service(found, live, where)
 
 
+def _with(remedy: str, where: str) -> str:
+    """Name the project in the command of a remedy, which ends at its second backtick."""
+    before, command, after = remedy.partition("`")[0], *remedy.partition("`")[2].partition("`")[::2]
+    return f"{before}`{command}{where}`{after}"
+
+
 def _next_of_run(run: Check, where: str) -> str:
     if run.status is CheckStatus.OK:
         return "wait for the end of the run, or stop it with Ctrl-C: what is live is whole all the time"
@@ -138,6 +144,8 @@ def _next_of_run(run: Check, where: str) -> str:
 
 
 def _next_of_service(found: ProjectStatus, live: Deployment, where: str) -> str:
+    if regret := next((check for check in found.problems if check.name == "regret"), None):
+        return f"what is live turned out worse than what it replaced: {_with(regret.remedy, where)}"
     if held := [r.name for r in found.replicas if r.pinned]:
         names = ", ".join(held)
         return f"{names} follows no deployment while it is pinned: unpin it (DELETE /operator/pin at its address)"
