@@ -1,6 +1,7 @@
 """Read `rehone.toml`: every key has a default and a description, every problem is listed at once."""
 
 from rehone.config.databases import duckdb_file, is_database, is_duckdb
+from rehone.config.editing import difference, with_keys
 from rehone.config.outside import Storage, Trackers
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.replays import Backtest
@@ -36,6 +37,7 @@ __all__ = [
     "Trackers",
     "Train",
     "Trigger",
+    "difference",
     "duckdb_file",
     "import_class",
     "is_database",
@@ -43,4 +45,5 @@ __all__ = [
     "load_config",
     "parse_config",
     "section_model",
+    "with_keys",
 ]

@@ -5,6 +5,7 @@ Two rules hold everywhere. What was not measured is `None` and its status is
 time-zone-aware and all windows are half-open, `[start, end)`.
 """
 
+from rehone.records.calibration import Calibration, CalibrationSignal, CalibrationWindow
 from rehone.records.deployments import (
     Deployment,
     FileDigest,
@@ -30,6 +31,7 @@ from rehone.records.facts import Check, Contract, Feature, Window, worst
 from rehone.records.foresight import DelayCurve, Estimate, Estimated, Probe, Realised, Shift, TrackRecord
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile
+from rehone.records.proofs import DrillReport, Pairs, Replay, Sabotage
 from rehone.records.runs import (
     Delivery,
     Event,
@@ -56,6 +58,9 @@ from rehone.records.words import (
 
 __all__ = [
     "Attempts",
+    "Calibration",
+    "CalibrationSignal",
+    "CalibrationWindow",
     "CandidateResult",
     "Check",
     "CheckStatus",
@@ -70,6 +75,7 @@ __all__ = [
     "DeploymentAction",
     "DeploymentState",
     "Draw",
+    "DrillReport",
     "Estimate",
     "Estimated",
     "Event",
@@ -85,6 +91,7 @@ __all__ = [
     "Metrics",
     "ModelVersion",
     "Outcome",
+    "Pairs",
     "Preview",
     "Probe",
     "Problem",
@@ -93,9 +100,11 @@ __all__ = [
     "Realised",
     "Recalibration",
     "RecalibrationKind",
+    "Replay",
     "Replica",
     "RunRecord",
     "RunStatus",
+    "Sabotage",
     "ScoreDrift",
     "ScoreProfile",
     "ServedVersion",
