@@ -19,6 +19,7 @@ from rehone.records.deployments import (
 )
 from rehone.records.evidence import (
     Attempts,
+    ChanceLaw,
     Coverage,
     Evidence,
     FeatureDrift,
@@ -30,7 +31,7 @@ from rehone.records.evidence import (
 from rehone.records.facts import Check, Contract, Feature, Window, worst
 from rehone.records.foresight import DelayCurve, Estimate, Estimated, Probe, Realised, Shift, TrackRecord
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
-from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile
+from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile, Spread
 from rehone.records.proofs import DrillReport, Pairs, Replay, Sabotage
 from rehone.records.runs import (
     Delivery,
@@ -62,6 +63,7 @@ __all__ = [
     "CalibrationSignal",
     "CalibrationWindow",
     "CandidateResult",
+    "ChanceLaw",
     "Check",
     "CheckStatus",
     "Contract",
@@ -113,6 +115,7 @@ __all__ = [
     "ShiftKind",
     "Skew",
     "Split",
+    "Spread",
     "Stage",
     "StageEnd",
     "StagedShadow",

@@ -11,14 +11,28 @@ from rehone.records.words import TriggerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChanceLaw:
+    """What a statistic is without drift, by the reference's own days: `mean` times F(freedom, freedom_of_mean).
+
+    `days` is how many days of the reference this was learned from.
+    """
+
+    mean: float
+    freedom: float
+    freedom_of_mean: float
+    days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
     """How far one feature has moved from the champion's reference.
 
-    `p_value` is of `h * PSI ~ chi2(bins - 1)`; `incident` names the bins (missing, infinite,
+    `p_value` is the larger of what theory, `h * PSI * counted ~ chi2(bins - 1)`, and `history`
+    say; `incident` names the bins (missing, infinite,
     unseen, constant) that carry the drift when it is a fault of the feed rather than a change
     of the world. `psi` is `None` when there was nothing to compare, and `detail` says why.
-    `ignored` says why this drift is recorded but never acts ("clock"). `basis` says where
-    `p_value` comes from: "theory" (chi-square) or "history" (a block bootstrap of the reference).
+    `ignored` says why this drift is recorded but never acts ("clock"). `basis` is
+    "history" where the reference has enough days to ask, and "theory" where chi-square stands alone.
     """
 
     feature: str
@@ -31,17 +45,25 @@ class FeatureDrift:
     incident: str | None = None
     ignored: str = ""
     basis: str = "theory"
+    history: ChanceLaw | None = None
+    counted: float = 1.0
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreDrift:
-    """Kolmogorov-Smirnov distance between reference and current scores."""
+    """Kolmogorov-Smirnov distance between reference and current scores.
+
+    `history` is the law of how many times larger the squared distance is than for independent
+    rows; `basis` as of a feature.
+    """
 
     ks: float | None
     p_value: float | None = None
     n_reference: int = 0
     n_current: int = 0
+    basis: str = "theory"
+    history: ChanceLaw | None = None
     detail: str = ""
 
 

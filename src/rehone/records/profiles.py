@@ -10,6 +10,24 @@ from rehone.records.words import FeatureKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How much a histogram varies from one stretch of days to the next, beyond what independent rows would.
+
+    Index `i` is of stretches of `i + 1` whole days, up to a week, with the weekdays' own shares
+    taken out. `excess` is the PSI that a stretch has from this on average, below zero when days
+    are steadier than independent rows; `squared` is the sum of squares of its parts over the
+    independent directions, and `error` the variance of `excess` itself. `carried` is what a week
+    shares with the next one. All come from `days` days.
+    """
+
+    days: int
+    excess: tuple[float, ...]
+    squared: tuple[float, ...]
+    error: tuple[float, ...]
+    carried: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureProfile:
     """Bins and reference counts of one feature.
 
@@ -23,6 +41,7 @@ class FeatureProfile:
     of that size would be expected to call rare or unseen (Good-Turing); `unseen_variance` is
     what that estimate adds to the variance, in rows squared. `lowest` and `highest` are
     `None` where an infinite one was. `clock_like` marks a date, a counter or a calendar column.
+    `spread` is of all bins; `faults` of the ordinary rows, the missing, the infinite and the unseen.
     """
 
     feature: str
@@ -40,6 +59,8 @@ class FeatureProfile:
     lowest: float | None = None
     highest: float | None = None
     clock_like: bool = False
+    spread: Spread | None = None
+    faults: Spread | None = None
 
     @property
     def n(self) -> int:
@@ -52,7 +73,8 @@ class ScoreProfile:
 
     `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known. Of the
     rows whose label is known, `labelled` has the number in each bin, `positives` those of label 1
-    and `means` their mean score (0 where there are none): what scores were worth.
+    and `means` their mean score (0 where there are none): what scores were worth. `spread` is of
+    the shares at or below the deciles.
     """
 
     edges: tuple[float, ...]
@@ -61,6 +83,7 @@ class ScoreProfile:
     positives: tuple[int, ...] = ()
     means: tuple[float, ...] = ()
     by_weekday: tuple[tuple[int, ...], ...] = ()
+    spread: Spread | None = None
 
     @property
     def n(self) -> int:
@@ -73,7 +96,8 @@ class Profile:
 
     `by_weekday` holds, for Monday..Sunday, the counts of each feature in the order of
     `features` (flattened as in `FeatureProfile`: counts, pooled, missing, infinite, unseen),
-    so that a window shorter than a week is compared with the same weekdays.
+    so that a window shorter than a week is compared with the same weekdays. `weekday_days` is how
+    many days of each there were.
     """
 
     format: int = 1
@@ -83,6 +107,7 @@ class Profile:
     features: tuple[FeatureProfile, ...]
     scores: ScoreProfile | None = None
     by_weekday: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    weekday_days: tuple[int, ...] = ()
     threshold: float | None = None
 
     @property
