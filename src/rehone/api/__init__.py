@@ -13,6 +13,7 @@ Only the doors (this package and the command line) read the clock, the user and 
 
 from rehone.api.door import When, Where, moment
 from rehone.api.forecasting import forecasts
+from rehone.api.replaying import replay
 from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
 from rehone.api.standing import deployments, doctor, history, show, status
 from rehone.api.telling import deliveries, tell
@@ -33,6 +34,7 @@ __all__ = [
     "history",
     "load",
     "moment",
+    "replay",
     "resume_run",
     "rollback",
     "run_pipeline",

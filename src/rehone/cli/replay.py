@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from rehone.cli import endings
 from rehone.cli.options import project_option
+from rehone.cli.text import check_lines, fact, title, width
+
+if TYPE_CHECKING:
+    from rehone.records import Replay
 
 
 @click.command()
+@click.argument("run", metavar="RUN")
 @project_option
-def replay(project: str) -> int:
-    """Judge a recorded run again from what it recorded, and compare byte for byte."""
-    raise NotImplementedError(project)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
+def replay(run: str, project: str, as_json: bool) -> int:
+    """Decide and judge a recorded RUN again, and compare byte for byte.
+
+    RUN is the id of a run, or its first digits (`rehone history` lists them). All comes from what
+    the run recorded: no data are read and nothing is trained. Exits with 2 when the record was
+    tampered with, or when something does not come again.
+    """
+    from rehone import api
+    from rehone.codec import encode
+
+    found = api.replay(project, run)
+    if as_json:
+        click.echo(encode(found).decode(), nl=False)
+    else:
+        for line in replay_lines(found, width()):
+            click.echo(line)
+    return endings.GOOD if found.reproduced else endings.MUST_FIX
+
+
+def replay_lines(found: Replay, width: int) -> list[str]:
+    """Write what came again, what would have turned it, and what differs."""
+    said = "all that can be replayed comes again" if found.reproduced else "does not come again as it was recorded"
+    lines = [click.style(f"Run {found.run_id}: {said}", bold=True)]
+    if found.trigger is not None:
+        kind = str(found.trigger.kind) if found.trigger.kind else "no training"
+        lines += [*title("Decision"), *fact("decided", f"{kind}: {found.trigger.reason}", width)]
+        lines += fact("flip", found.trigger.flip, width) if found.trigger.flip else []
+    if found.verdict is not None:
+        lines += [*title("Verdict"), *fact("judged", f"{found.verdict.outcome}: {found.verdict.reason}", width)]
+        lines += fact("flip", found.verdict.flip, width) if found.verdict.flip else []
+    lines += title("Compared")
+    for check in found.checks:
+        lines += check_lines(check, width)
+    return lines

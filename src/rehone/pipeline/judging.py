@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rehone import gate
 from rehone.pipeline.comparison import Matter, holdout, scored_champion
+from rehone.pipeline.replaying import judged
 from rehone.pipeline.scene import Ending, Scene
 from rehone.records import Outcome, RunStatus, Verdict
 
@@ -25,7 +26,8 @@ def judge(scene: Scene) -> Ending | None:
         lines=scene.runlog.lines(),
         learned=scene.learned,
     )
-    scene.verdict = gate.judge(
+    scene.verdict = judged(
+        scene,
         holdout(matter, held),
         challenger,
         scored_champion(scene.champion, held),

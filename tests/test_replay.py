@@ -1,0 +1,252 @@
+"""A recorded run is decided and judged again byte for byte, and whatever was changed since is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Project
+from rehone import api, codec, gate
+from rehone.cli.endings import main
+from rehone.config import Gate
+from rehone.errors import Corrupt
+from rehone.pipeline.given import pack, unpack
+from rehone.records import CheckStatus, Replay, RunRecord, RunStatus
+from rehone.runlog import RunLog
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with a first deployment, a quiet day and a challenger that was judged."""
+    made = Project(tmp_path_factory.mktemp("lived"))
+    made.configure()
+    made.feed(0, 111)
+    assert made.run(70).status is RunStatus.DEPLOYED
+    assert made.run(80).status is RunStatus.SKIPPED
+    assert made.run(111).verdict is not None
+    return made.root
+
+
+@pytest.fixture
+def own(lived: Path, tmp_path: Path) -> Path:
+    """Return a copy of that project, to be tampered with."""
+    import shutil
+
+    shutil.copytree(lived, tmp_path / "p", symlinks=True)
+    return tmp_path / "p"
+
+
+def runs(root: Path) -> tuple[RunRecord, ...]:
+    return RunLog(root / "runs").records()
+
+
+def file_of(root: Path, record: RunRecord, ending: str) -> Path:
+    (found,) = (root / "runs").rglob(f"{record.run_id}{ending}")
+    return found
+
+
+def wrong(found: Replay) -> dict[str, str]:
+    return {check.name: check.detail for check in found.checks if check.status is CheckStatus.ACT}
+
+
+@pytest.mark.parametrize(
+    ("number", "compared"), [(0, {"trigger", "verdict"}), (1, {"trigger"}), (2, {"trigger", "verdict"})]
+)
+def test_a_run_comes_again_byte_for_byte(lived: Path, number: int, compared: set[str]) -> None:
+    """A first deployment, a skipped run and a judged challenger, from what they recorded alone."""
+    record = runs(lived)[number]
+    found = api.replay(lived, record.run_id)
+    assert wrong(found) == {}
+    assert {c.name for c in found.checks if "byte for byte" in c.detail} == compared
+    assert codec.encode(found.trigger) == codec.encode(record.trigger)
+    assert codec.encode(found.verdict) == codec.encode(record.verdict)
+
+
+def test_nothing_is_needed_but_the_records(own: Path) -> None:
+    """Without data, store and cache the decision and the verdict still come again."""
+    import shutil
+
+    record = runs(own)[2]
+    for name in ("data", ".rehone-cache"):
+        shutil.rmtree(own / name, ignore_errors=True)
+    (own / "store").rename(own / "elsewhere")
+    found = api.replay(own, record.run_id)
+    assert wrong(found) == {}
+    assert found.verdict == record.verdict
+
+
+def test_a_replay_changes_nothing(own: Path) -> None:
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    for record in runs(own):
+        api.replay(own, record.run_id)
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file()} == before
+
+
+def test_every_closed_run_says_in_the_ledger_why_and_what_would_have_turned_it(lived: Path) -> None:
+    first, quiet, judged = RunLog(lived / "runs").lines()
+    assert first.flip == "would not have trained had there been a champion"
+    assert quiet.evidence.startswith("nothing acts: psi(")
+    assert quiet.flip.startswith("would have trained had ")
+    assert quiet.verdict == ""
+    record = runs(lived)[2]
+    assert record.verdict is not None
+    assert (judged.verdict, judged.verdict_flip) == (record.verdict.reason, record.verdict.flip)
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    plain = json.loads(path.read_text())
+    change(plain)
+    path.write_bytes(codec.encode(plain))
+
+
+def test_a_verdict_that_was_rewritten_is_found_three_times(own: Path) -> None:
+    """By the digest in the ledger, by judging again, and by the digest in the deployment log."""
+    record = runs(own)[0]
+
+    def prettier(plain: dict[str, Any]) -> None:
+        plain["verdict"]["reason"] = "all is well"
+
+    _edit(file_of(own, record, ".json"), prettier)
+    found = wrong(api.replay(own, record.run_id))
+    assert set(found) == {"ledger", "verdict", "deployment"}
+    assert 'is "first deployment, held against the minimums only' in found["verdict"]
+    assert found["verdict"].startswith('does not come again: verdict.reason was "all is well"')
+
+
+def test_evidence_that_was_rewritten_gives_another_decision(own: Path) -> None:
+    record = runs(own)[1]
+
+    def worse(plain: dict[str, Any]) -> None:
+        plain["evidence"]["drift"][0]["psi"] = 0.9
+        plain["evidence"]["drift"][0]["p_value"] = 1e-30
+
+    _edit(file_of(own, record, ".json"), worse)
+    found = wrong(api.replay(own, record.run_id))
+    assert set(found) == {"ledger", "trigger"}
+    assert 'trigger.kind was null, is "drift"' in found["trigger"]
+
+
+def test_a_configuration_that_was_rewritten_is_found(own: Path) -> None:
+    record = runs(own)[1]
+
+    def laxer(plain: dict[str, Any]) -> None:
+        plain["config"]["train"]["folds"] = 2
+
+    _edit(file_of(own, record, ".json"), laxer)
+    assert set(wrong(api.replay(own, record.run_id))) == {"ledger", "config"}
+
+
+def test_what_the_gate_was_given_is_known_when_it_was_changed_or_is_gone(own: Path) -> None:
+    record = runs(own)[2]
+    path = file_of(own, record, ".judged.npz")
+    given = unpack(path.read_bytes(), source="")
+    given["holdout"].labels[0] ^= 1
+    path.write_bytes(pack(given))
+    assert "was changed since the gate" in wrong(api.replay(own, record.run_id))["inputs"]
+    assert [c.status for c in RunLog(own / "runs").verify(judged=True)] == [CheckStatus.ACT]
+    path.unlink()
+    assert "is gone: what the gate" in wrong(api.replay(own, record.run_id))["inputs"]
+    assert [c.status for c in RunLog(own / "runs").verify(judged=True)] == [CheckStatus.WARN]
+
+
+def test_a_ledger_line_that_was_changed_is_found(own: Path) -> None:
+    ledger = own / "runs" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace("nothing acts", "nothing act"))
+    found = wrong(api.replay(own, runs(own)[1].run_id))
+    assert list(found) == ["ledger"]
+    assert "its ledger line was changed" in found["ledger"]
+    assert wrong(api.replay(own, runs(own)[0].run_id)) == {}, "lines before it still hold"
+
+
+def test_a_line_of_an_older_version_keeps_its_place_in_the_chain(own: Path, tmp_path: Path) -> None:
+    """Lines were once written without the sentence and the flip: their digest is over what stands there."""
+    import hashlib
+
+    import msgspec
+
+    ledger, before, lines = own / "runs" / "ledger.jsonl", "", []
+    for text in ledger.read_bytes().splitlines():
+        plain = msgspec.json.decode(text, type=dict)
+        old = {k: v for k, v in plain.items() if k not in ("evidence", "flip", "verdict", "verdict_flip")} | {
+            "chain": ""
+        }
+        before = hashlib.sha256(before.encode() + msgspec.json.encode(old)).hexdigest()
+        lines.append(msgspec.json.encode(old | {"chain": before}))
+    ledger.write_bytes(b"\n".join(lines) + b"\n")
+    assert [c.status for c in RunLog(own / "runs").verify()] == [CheckStatus.OK]
+    assert RunLog(own / "runs").lines()[1].flip == ""
+
+
+def test_a_record_written_without_flips_comes_again_but_for_them(own: Path) -> None:
+    """A field that the record was written without is no difference, and is said."""
+    record = runs(own)[1]
+
+    def older(plain: dict[str, Any]) -> None:
+        del plain["trigger"]["flip"]
+        plain["rehone_version"] = "0.1"
+
+    _edit(file_of(own, record, ".json"), older)
+    found = {check.name: check for check in api.replay(own, record.run_id).checks}
+    assert found["trigger"].status is CheckStatus.OK
+    assert "but for what this version adds (flip)" in found["trigger"].detail
+    assert found["version"].detail.startswith("recorded with Rehone 0.1, replayed with ")
+
+
+def test_the_command_says_what_came_again_and_ends_with_2_when_something_did_not(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = runs(own)[2]
+    assert main(["replay", record.run_id, "-p", str(own)]) == 0
+    said = capsys.readouterr().out
+    assert "all that can be replayed comes again" in said
+    assert "would not have trained had" in said
+    assert all(len(line) <= 80 for line in said.splitlines() if " " in line.strip())
+    file_of(own, record, ".judged.npz").unlink()
+    assert main(["replay", record.run_id, "-p", str(own), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["run_id"] == record.run_id
+    assert main(["replay", "1999", "-p", str(own)]) == 2
+
+
+def test_what_is_given_comes_back_as_it_was() -> None:
+    """Every kind of thing that the gate may be given, to the last digit."""
+    day = np.array(["2026-01-01T00:00:00.000001"] * 3, dtype="datetime64[us]")
+    holdout = gate.Holdout(
+        labels=np.array([0, 1, 1], dtype=np.int8),
+        times=day,
+        mature=np.array([True, True, False]),
+        blocks=np.array(["a", None, "b"], dtype=object),
+        slices={"channel": np.array(["web", "shop", "ünü"])},
+    )
+    scored = gate.Scored(
+        version=None,
+        scores=np.array([0.1, 1 / 3, np.nan]),
+        threshold=float("nan"),
+        train_end=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    given = {
+        "holdout": holdout,
+        "challenger": scored,
+        "champion": gate.Unreadable("v", "why"),
+        "policy": Gate(max_holdout_uses=None, slices=("channel",)),
+        "costs": (1.0, float("inf")),
+        "anchors": (scored,),
+    }
+    found = unpack(pack(given), source="f")
+    assert pack(found) == pack(given)
+    assert found["holdout"].times.dtype == day.dtype
+    assert found["holdout"].blocks.tolist() == ["a", None, "b"]
+    assert found["challenger"].scores.tobytes() == scored.scores.tobytes()
+    assert found["challenger"].train_end == scored.train_end
+    assert found["policy"] == given["policy"]
+    assert found["costs"] == (1.0, float("inf"))
+
+
+def test_an_archive_that_was_cut_short_is_said_to_be() -> None:
+    with pytest.raises(Corrupt, match=r"f cannot be read"):
+        unpack(pack({"costs": (1.0, 2.0)})[:-30], source="f")
