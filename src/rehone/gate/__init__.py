@@ -1,12 +1,14 @@
 """Judge a challenger against its minimums and against the champion, on rows that neither has seen.
 
-Points 0, 1, 2 and 6 of the gate: legality, minimums, not worse than the champion, and how
-often these rows were used before. Pure: the same facts give the same verdict.
+Points 0 to 4 and 6 of the gate: legality, minimums, not worse than the champion, what all
+promotions together have lost, slices, and how often these rows were used before. Pure: the same
+facts give the same verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,12 @@ from numpy.typing import NDArray
 from rehone import metrics
 from rehone.config import Gate
 from rehone.gate import rules
-from rehone.gate.facts import Holdout, Ruling, Scored, Unreadable
-from rehone.gate.legality import Legality, examine
-from rehone.gate.rules import Case, Side
+from rehone.gate.anchor import budget
+from rehone.gate.comparisons import comparisons
+from rehone.gate.facts import Case, Holdout, Ruling, Scored, Side, Unreadable
+from rehone.gate.legality import LACKING, Legality, examine
 from rehone.gate.shadow import judge_shadow
+from rehone.gate.slices import slices
 from rehone.gate.words import count
 from rehone.records import Check, CheckStatus, Outcome, Verdict
 
@@ -53,10 +57,10 @@ def judge(
     if legality.broken or legality.keep is None:
         return _invalid(legality)
     case = _case(holdout, legality.keep, (challenger, champion), policy, costs)
-    rulings = [Ruling(check) for check in rules.minimums(case)]
+    rulings = list(rules.minimums(case))
     if case.champion is not None:
-        rulings += rules.comparisons(case, case.champion)
-    rulings.append(Ruling(rules.uses(case, holdout.prior_uses)))
+        rulings += chain(comparisons(case, case.champion), slices(case, case.champion), budget(case, anchors))
+    rulings.append(rules.uses(case))
     return _verdict(case, legality.checks, rulings)
 
 
@@ -66,6 +70,18 @@ def _invalid(legality: Legality) -> Verdict:
         reason=f"the comparison is not legal: {_all_said(legality.broken)}",
         checks=legality.checks,
         lacks_rows=legality.lacks_rows,
+        flip=_rows_lacking(legality),
+    )
+
+
+def _rows_lacking(legality: Legality) -> str:
+    """Say how many rows or positives would have let the gate judge, when nothing else is wrong."""
+    if not legality.lacks_rows:
+        return ""
+    found = next(check for check in legality.broken if check.name == LACKING)
+    what = "rows" if found.n == found.value and found.positives_needed is None else "positives"
+    return (
+        f"would have been judged had {found.limit or 0:,.0f} legal {what} been there instead of {found.value or 0:,.0f}"
     )
 
 
@@ -82,13 +98,15 @@ def _case(
     challenger, champion = models
     return Case(
         labels=labels,
+        times=times,
         challenger=_side(labels, keep, challenger, costs),
         champion=None if champion is None else _side(labels, keep, champion, costs),
         blocks=None if blocks is None else blocks[keep],
         block_kind=kind,
-        days=float((times.max() - times.min()) / np.timedelta64(1, "D")),
         policy=policy,
         costs=costs,
+        rows=keep,
+        holdout=holdout,
     )
 
 
@@ -129,7 +147,19 @@ def _verdict(case: Case, legality: tuple[Check, ...], rulings: list[Ruling]) -> 
         challenger=case.challenger.metrics,
         champion=None if case.champion is None else case.champion.metrics,
         weak_evidence=outcome is Outcome.PASS and bool(weak),
+        flip=_flip(rulings, passed=outcome is Outcome.PASS),
     )
+
+
+def _flip(rulings: list[Ruling], *, passed: bool) -> str:
+    """Say what would have turned the verdict: all that blocked it, or the check that came nearest to."""
+    if passed:
+        close = [ruling for ruling in rulings if ruling.slack is not None and ruling.flip]
+        nearest = min(close, key=lambda ruling: ruling.slack or 0.0, default=None)
+        return f"would not have passed had {nearest.flip}" if nearest else ""
+    blocking = (CheckStatus.ACT, CheckStatus.UNKNOWN)
+    said = [ruling.flip for ruling in rulings if ruling.check.status in blocking and ruling.flip]
+    return f"would have passed had {'; and '.join(said)}" if said else ""
 
 
 def _why_passed(case: Case, judged: list[Check], weak: list[Check]) -> str:

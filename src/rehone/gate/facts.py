@@ -1,4 +1,4 @@
-"""Name what the gate is given: the held-out rows, and what each model said of them."""
+"""Name what the gate is given: the held-out rows, and what each model said of them; and what it finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rehone.records import Check
+from rehone.config import Gate
+from rehone.records import Check, Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,7 +23,8 @@ class Holdout:
     The two `in_..._training` mark rows whose fingerprint is in a training set, the two
     `near_..._training` those that look like a row of one but for small digits; `None` is
     "not measured". `prior_uses` counts earlier challengers judged on these rows, and
-    `effective_uses` weighs each by the share of these rows that it was judged on. `slices`
+    `effective_uses` weighs each by the share of these rows that it was judged on;
+    `anchor_tries` counts those held against past champions in the past year. `slices`
     holds, for each column that is to be sliced by and is there, the value of each row as text.
     `as_of` is the day of the verdict and `label_delay_days` the time after which a label is due.
     """
@@ -36,6 +38,7 @@ class Holdout:
     in_champion_training: NDArray[np.bool_] | None = None
     prior_uses: int = 0
     effective_uses: float | None = None
+    anchor_tries: int = 0
     near_challenger_training: NDArray[np.bool_] | None = None
     near_champion_training: NDArray[np.bool_] | None = None
     slices: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
@@ -79,7 +82,49 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """One check of the gate; `weak` marks a pass that the default policy gave without evidence enough."""
+    """One check of the gate; `weak` marks a pass that the default policy gave without evidence enough.
+
+    `flip` completes "would have passed had ..." for a check that blocks, and "would not have
+    passed had ..." for one that does not; `slack` is how far that is, in margins.
+    """
 
     check: Check
     weak: bool = False
+    flip: str = ""
+    slack: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Side:
+    """One model on the legal rows."""
+
+    scores: NDArray[np.float64]
+    acted: NDArray[np.bool_]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """All that the rules look at: legal rows only. `blocks` is `None` when rows are independent.
+
+    `rows` marks the legal rows among all that were held out, `times` are theirs.
+    """
+
+    labels: NDArray[np.bool_]
+    times: NDArray[np.datetime64]
+    challenger: Side
+    champion: Side | None
+    blocks: NDArray[Any] | None
+    block_kind: str
+    policy: Gate
+    costs: tuple[float, float]
+    rows: NDArray[np.bool_]
+    holdout: Holdout
+
+    @property
+    def positives(self) -> int:
+        return self.challenger.metrics.positives
+
+    @property
+    def days(self) -> float:
+        return float((self.times.max() - self.times.min()) / np.timedelta64(1, "D"))

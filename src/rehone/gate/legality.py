@@ -86,13 +86,19 @@ def _identities(challenger: Scored, champion: Scored | Unreadable | None) -> Ite
 
 def _shapes(holdout: Holdout, models: dict[str, Scored]) -> Iterator[Check]:
     n = len(holdout.labels)
-    given = {
-        "times": holdout.times,
-        "mature": holdout.mature,
-        "blocks": holdout.blocks,
-        "in_challenger_training": holdout.in_challenger_training,
-        "in_champion_training": holdout.in_champion_training,
-    } | {f"{who} scores": model.scores for who, model in models.items()}
+    given = (
+        {
+            "times": holdout.times,
+            "mature": holdout.mature,
+            "blocks": holdout.blocks,
+            "in_challenger_training": holdout.in_challenger_training,
+            "in_champion_training": holdout.in_champion_training,
+            "near_challenger_training": holdout.near_challenger_training,
+            "near_champion_training": holdout.near_champion_training,
+        }
+        | {f"slices by {column}": values for column, values in holdout.slices.items()}
+        | {f"{who} scores": model.scores for who, model in models.items()}
+    )
     wrong = [f"{np.shape(a)} {name}" for name, a in given.items() if a is not None and np.shape(a) != (n,)]
     yield Check(
         name="same_length",
@@ -153,6 +159,18 @@ def _drops(holdout: Holdout, models: dict[str, Scored]) -> Iterator[tuple[Check,
             yield _seen_unknown(who, times.size), np.zeros(times.size, dtype=bool)
         else:
             yield _dropped("unseen", who, f"are also in the {who}'s training set", np.asarray(rows, dtype=bool))
+    yield from _near(holdout, models, seen)
+
+
+def _near(holdout: Holdout, models: dict[str, Scored], seen: dict[str, Bools | None]) -> Iterator[tuple[Check, Bools]]:
+    """Leave out rows that differ from a training row by small digits only, and were not left out as the very row."""
+    near = {"challenger": holdout.near_challenger_training, "champion": holdout.near_champion_training}
+    for who in models:
+        rows, same = near[who], seen[who]
+        if rows is not None:
+            twins = np.asarray(rows, dtype=bool)
+            others = twins if same is None else twins & ~np.asarray(same, dtype=bool)
+            yield _dropped("near_duplicates", who, f"are nearly a row of the {who}'s training set", others)
 
 
 def _dropped(name: str, who: str | None, what: str, dropped: Bools) -> tuple[Check, Bools]:

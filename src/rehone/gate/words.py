@@ -27,3 +27,8 @@ def count(n: int, noun: str) -> str:
 def percent(level: float) -> str:
     """Write .95 as `95 %`."""
     return f"{100 * level:g} %"
+
+
+def title(name: str) -> str:
+    """Write the name of a metric as people know it."""
+    return {"roc_auc": "ROC-AUC", "recall": "recall", "cost": "cost per 1,000"}[name]
