@@ -28,7 +28,7 @@ LEAST_REFERENCE_POSITIVES = 20
 FIT_LEVEL = 0.01
 """Below this p-value the scores are no mixture of the reference's positives and negatives."""
 
-_POOLS, _BINS, _GROUPS, _SMALLEST = 10, 100, 128, 1e-9
+_POOLS, _BINS, _GROUPS, _SMALLEST = 10, 50, 128, 1e-9
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,9 @@ def estimate(reference: Reference, scores: ArrayLike, threshold: float, *, windo
     and negatives; `basis` names the choice, `other_recall` holds what was not chosen. `disagree` says
     that they contradict each other beyond their intervals, which scores alone cannot settle.
 
-    Intervals are of what labels of these very rows will show: quantiles of `draws` in which the
-    reference's labels are drawn anew within their bins and calibrated again, the rows are drawn
-    anew to estimate the share, and labels are drawn for the rows. Rows count as independent.
+    Intervals are of what labels of these very rows will show: quantiles of `draws`, centred on the estimate, in which the
+    reference's rows and labels are drawn anew and calibrated again, the rows are drawn anew to
+    estimate the share, and labels are drawn for the rows. Rows count as independent.
     """
     s = np.asarray(scores, dtype=np.float64)
     s = s[np.isfinite(s)]
@@ -225,7 +225,7 @@ def estimate(reference: Reference, scores: ArrayLike, threshold: float, *, windo
         return Estimated(window=window, n=int(s.size), detail=why)
     acted, p = s >= threshold, calibrate(reference)(s)
     drawn = _draw(reference, s, acted, terms)
-    prior = float(share_of_positives(p, reference.prior))
+    prior = _share(reference, s)
     corrected = for_prior(p, reference.prior, prior)
     plain = _Side(expected(p, s, acted, terms.costs), drawn.plain, s.size, terms)
     other = _Side(expected(corrected, s, acted, terms.costs), drawn.corrected, s.size, terms)
@@ -276,9 +276,11 @@ class _Side:
         if value is None or 2 * known.size < draws.size:
             return None
         tail = (1 - self.terms.level) / 2
-        low, high = np.quantile(known, (tail, 1 - tail)).tolist()
-        ends = (min(low, value), max(high, value))
-        return Estimate(value=value, low=ends[0], high=ends[1], n=self.n, positives=round(self.found.positives))
+        low, high = (np.quantile(known, (tail, 1 - tail)) - known.mean() + value).tolist()
+        most = np.inf if name == "cost_per_1000" else 1.0
+        return Estimate(
+            value=value, low=max(low, 0.0), high=min(high, most), n=self.n, positives=round(self.found.positives)
+        )
 
 
 @dataclass(frozen=True)
@@ -295,16 +297,45 @@ def _draw(reference: Reference, scores: Floats, acted: NDArray[np.bool_], terms:
     rng = np.random.default_rng(terms.seed)
     bins = _pooled(reference, _BINS)
     rows = _grouped(scores, acted)
-    n, rate = np.rint(bins.labelled).astype(np.int64), bins.positives / bins.labelled
-    drawn = rng.binomial(n, np.clip(rate, 0, 1), (terms.draws, n.size))
-    then = np.clip(drawn.sum(axis=1) / n.sum(), _SMALLEST, 1 - _SMALLEST)
-    fits = [Calibrator(bins.means, isotonic_regression(k / n, weights=n).x) for k in drawn]
-    p = np.stack([fit(rows.means) for fit in fits])
-    again = rng.multinomial(int(rows.n.sum()), rows.n / rows.n.sum(), terms.draws)
-    now = share_of_positives(p, then[:, None], again.astype(np.float64))
+    total, rate = round(float(bins.labelled.sum())), bins.positives / bins.labelled
+    n = rng.multinomial(total, bins.labelled / bins.labelled.sum(), terms.draws)
+    drawn = rng.binomial(n, np.clip(rate, 0, 1))
+    then = np.clip(drawn.sum(axis=1) / total, _SMALLEST, 1 - _SMALLEST)
+    p = np.stack([_fit(bins.means, m, k)(rows.means) for m, k in zip(n, drawn, strict=True)])
+    now = _shares(drawn, n, bins, scores, rng)
     labels = (rng.binomial(rows.n, np.clip(q, 0, 1)) for q in (p, for_prior(p, then, now)))
     plain, corrected = (_metrics(found.astype(np.float64), rows, terms.costs) for found in labels)
     return _Drawn(plain, corrected, now, then)
+
+
+def _fit(means: Floats, n: Ints, positives: Ints) -> Calibrator:
+    held = n > 0
+    return Calibrator(means[held], isotonic_regression(positives[held] / n[held], weights=n[held]).x)
+
+
+def _share(reference: Reference, scores: Floats) -> float:
+    """Return the share of positives of scores, by few bins: many fit the reference's own chance, and see too little change."""
+    few = _pooled(reference, _POOLS)
+    return float(share_of_positives(few.positives / few.labelled, reference.prior, _counted(few, scores)))
+
+
+def _shares(drawn: Ints, n: Ints, bins: Reference, scores: Floats, rng: np.random.Generator) -> Floats:
+    """Return that share for each draw of the reference's positives, (draws, b), the scores being drawn anew too."""
+    place, found = _places(bins, _POOLS), _counted(_pooled(bins, _POOLS), scores)
+    rows, positives = (_summed(each, place) for each in (n, drawn))
+    again = rng.multinomial(int(found.sum()), found / found.sum(), drawn.shape[0]).astype(np.float64)
+    then = np.clip(positives.sum(axis=1) / rows.sum(axis=1), _SMALLEST, 1 - _SMALLEST)
+    return share_of_positives(positives / np.maximum(rows, 1), then[:, None], again)
+
+
+def _summed(counts: Ints, place: Ints) -> Floats:
+    """Add up the columns of each pool: (draws, bins) to (draws, pools)."""
+    member = place[:, None] == np.arange(int(place.max()) + 1)
+    return np.asarray(counts @ member, dtype=np.float64)
+
+
+def _counted(bins: Reference, scores: Floats) -> Floats:
+    return np.bincount(np.searchsorted(bins.cuts, scores, "left"), minlength=bins.means.size).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -343,30 +374,26 @@ def _metrics(positives: Floats, rows: _Groups, costs: tuple[float, float]) -> di
 
 
 def _pooled(reference: Reference, most: int) -> Reference:
-    """Put neighbouring bins together to at most `most`, each with an even share of both labels."""
-    k, m = reference.positives, reference.labelled - reference.positives
-    share = (k / max(k.sum(), _SMALLEST) + m / max(m.sum(), _SMALLEST)) / 2
-    middle = np.cumsum(share) - share / 2
-    place = np.unique(np.minimum((middle * most).astype(np.int64), most - 1), return_inverse=True)[1]
+    """Put neighbouring bins together to at most `most`, each with an even share of both labels and at least a row."""
+    place = _places(reference, most)
     labelled = np.bincount(place, reference.labelled).astype(np.float64)
-    ends = np.flatnonzero(np.diff(place))
-    held = labelled > 0
-    means = np.bincount(place, reference.means * reference.labelled)
-    pooled = Reference(
-        np.divide(means, labelled, out=np.zeros(labelled.size), where=held),
-        labelled,
-        np.bincount(place, k).astype(np.float64),
-        reference.cuts[ends],
-    )
-    return pooled if held.all() else _without_empty(pooled, held)
-
-
-def _without_empty(reference: Reference, held: NDArray[np.bool_]) -> Reference:
-    """Leave out bins without a row: each is given to its neighbour above, or the last to that below."""
-    kept = np.flatnonzero(held)
     return Reference(
-        reference.means[kept], reference.labelled[kept], reference.positives[kept], reference.cuts[kept[:-1]]
+        means=np.bincount(place, reference.means * reference.labelled) / labelled,
+        labelled=labelled,
+        positives=np.bincount(place, reference.positives).astype(np.float64),
+        cuts=reference.cuts[np.flatnonzero(np.diff(place))],
     )
+
+
+def _places(reference: Reference, most: int) -> Ints:
+    """Return the pool of each bin, (b,); a bin without a row goes with the one below, or the first above."""
+    k, m = reference.positives, reference.labelled - reference.positives
+    share = (k / max(float(k.sum()), _SMALLEST) + m / max(float(m.sum()), _SMALLEST)) / 2
+    pool = np.minimum(((np.cumsum(share) - share / 2) * most).astype(np.int64), most - 1)
+    held = reference.labelled > 0
+    last = np.maximum.accumulate(np.where(held, np.arange(pool.size), -1))
+    filled = pool[np.where(last < 0, int(np.argmax(held)), last)]
+    return np.unique(filled, return_inverse=True)[1].astype(np.int64)
 
 
 def _basis(reference: Reference, scores: Floats, prior: float, drawn: _Drawn, terms: Terms) -> tuple[str, str]:
@@ -392,7 +419,7 @@ def mixture_fit(reference: Reference, scores: ArrayLike, prior: float) -> float 
     """
     bins = _pooled(reference, _POOLS)
     k, m = bins.positives, bins.labelled - bins.positives
-    found = np.bincount(np.searchsorted(bins.cuts, np.asarray(scores, dtype=np.float64), "left"), minlength=k.size)
+    found = _counted(bins, np.asarray(scores, dtype=np.float64))
     n, up, down = int(found.sum()), k / k.sum(), m / m.sum()
     q = prior * up + (1 - prior) * down
     spread = prior**2 * up / k.sum() + (1 - prior) ** 2 * down / m.sum()
