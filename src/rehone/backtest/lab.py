@@ -1,0 +1,334 @@
+"""Make each model of a replay once, whichever policies ask for it, and remember it on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rehone import artifact, codec, train
+from rehone.artifact import Predictor
+from rehone.backtest.past import ROW, History, Past
+from rehone.config import Config
+from rehone.disk import Disk
+from rehone.errors import ArtifactError, Corrupt, DataError, TrainingError
+from rehone.pipeline.evidence import Champion
+from rehone.pipeline.publishing import _profile
+from rehone.pipeline.scene import Scene
+from rehone.pipeline.story import _columns, _history, trailing_window
+from rehone.pipeline.taking import take
+from rehone.records import (
+    Contract,
+    Deployment,
+    DeploymentAction,
+    DeploymentState,
+    Manifest,
+    ModelVersion,
+    Profile,
+    Split,
+    Window,
+)
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A model that was made as of a day on a training window, and all that it ever said.
+
+    `scores` (n,) are of every row of the history from `first` on, NaN before. `learned` are the
+    rows that were older than its holdout. `cv` is the mean of its cross-validated ROC-AUC and
+    `place` that of its candidate in the list, which settles ties.
+    """
+
+    id: str
+    window: str
+    manifest: Manifest
+    profile: Profile
+    split: Split
+    cv: float
+    place: int
+    scores: NDArray[np.float64] = field(repr=False)
+    learned: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def as_of(self) -> datetime:
+        return self.manifest.as_of
+
+    @property
+    def threshold(self) -> float:
+        return self.manifest.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A day on which nothing could be trained, and why."""
+
+    why: str
+
+
+Made = tuple[Fitted, ...] | Refused
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Echo:
+    """Says of each row of the history what a model said of it when it was made: a predictor for replays."""
+
+    contract: Contract
+    threshold: float
+    version: str
+    scores: NDArray[np.float64] = field(repr=False)
+
+    def predict_proba(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Return the scores of rows of the history, which are told by their numbers.
+
+        Raises:
+            ArtifactError: the rows are not from the history, or older than the model scored.
+        """
+        if ROW not in rows.columns:
+            raise ArtifactError("a model of a replay only knows the rows of its history")
+        found: NDArray[np.float64] = self.scores[rows[ROW].to_numpy()]
+        if np.isnan(found).any():
+            raise ArtifactError("a model of a replay was asked about rows older than those that it scored")
+        return found
+
+
+@dataclass(frozen=True)
+class Reigning(Champion):
+    """A model of a replay as the pipeline sees a champion."""
+
+    fitted: Fitted | None = None
+    marks: NDArray[np.uint64] | None = field(default=None, repr=False)
+
+    @property
+    def profile(self) -> Profile | None:  # type: ignore[override]  # it is known, and read from no file
+        return self.fitted.profile if self.fitted else None
+
+    @property
+    def predictor(self) -> Predictor:  # type: ignore[override]
+        return cast(Predictor, echo(self.fitted)) if self.fitted else super().predictor
+
+    @property
+    def fingerprints(self) -> NDArray[np.uint64] | None:  # type: ignore[override]
+        return self.marks
+
+
+def echo(fitted: Fitted) -> Echo:
+    """Return a model that answers from memory."""
+    return Echo(fitted.manifest.contract, fitted.threshold, fitted.id, fitted.scores)
+
+
+def reigning(fitted: Fitted, config: Config, marks: NDArray[np.uint64] | None, *, born: datetime) -> Reigning:
+    """Put a model on the throne; `born` is when it is taken to have been made."""
+    manifest = replace(fitted.manifest, as_of=born)
+    deployment = Deployment(
+        generation=1,
+        version=fitted.id,
+        action=DeploymentAction.DEPLOY,
+        state=DeploymentState.CONFIRMED,
+        at=born,
+        as_of=born,
+        actor="backtest",
+    )
+    return Reigning(
+        deployment,
+        fitted.id,
+        config.deploy,
+        version=ModelVersion(fitted.id, manifest),
+        fitted=fitted,
+        marks=marks,
+    )
+
+
+# --- making them ------------------------------------------------------------------------------
+
+
+def make(history: History, config: Config, day: datetime, windows: Sequence[str]) -> Made:
+    """Train as a run of that day would, once for each training window.
+
+    Rows, split, contract, search, threshold and profile are those of the pipeline itself.
+    """
+    past = Past(history, day)
+    trailing = trailing_window(config, day)
+    try:
+        taken = take(config, past, _history(config, past, trailing), trailing, _columns(config, past.features()))
+        return tuple(_fits(history, config, day, taken, windows))
+    except (DataError, TrainingError, ArtifactError) as error:
+        return Refused(str(error))
+
+
+def _fits(history: History, config: Config, day: datetime, taken: Any, windows: Sequence[str]) -> Iterator[Fitted]:
+    learn = taken.rows.filter(pl.col("__time__") < taken.split.holdout.start)
+    contract = artifact.learn_contract(
+        learn, history.features, label=config.data.label, categorical=config.data.categorical
+    )
+    start = trailing_window(config, day).start
+    whole = bool((learn["__time__"] >= start).all())
+    for window in windows:
+        if whole and window in ("trailing", "all") and window != windows[0]:
+            continue  # the same rows: made once, as the search itself does
+        rows = train.TrainingRows(frame=learn, trailing_start=start, contract=contract, folder=config.cache_path)
+        policy = config.train.model_copy(update={"windows": (window,)})
+        search = train.search(rows, policy, seed=config.project.seed)
+        yield _fitted(history, config, day, (taken, learn, search))
+
+
+def _fitted(history: History, config: Config, day: datetime, made: tuple[Any, pl.DataFrame, train.Search]) -> Fitted:
+    taken, learn, search = made
+    scene = Scene(config, cast(Any, None), cast(Any, None), cast(Any, None), cast(Any, None))
+    scene.rows, scene.split, scene.search = taken.rows, taken.split, search
+    titles = [candidate.title for candidate in config.train.candidates]
+    first = int(taken.rows.filter(pl.col("__time__") >= taken.split.train.start)[ROW][0])
+    scores = np.full(history.frame.height, np.nan)
+    scores[first:] = search.predictor.predict_proba(history.frame.slice(first))
+    window, winner = search.winner.window, search.winner
+    manifest = Manifest(
+        project=config.project.name,
+        run_id="backtest",
+        created_at=day,
+        as_of=day,
+        estimator=winner.estimator,
+        params=winner.params,
+        window_policy=window,
+        contract=search.predictor.contract,
+        threshold=search.predictor.threshold,
+        train_window=search.train_window,
+        train_end=search.train_end,
+        train_rows=search.train_rows,
+        train_positives=search.train_positives,
+        data_sha256="",
+        requires={},
+        files={},
+    )
+    return Fitted(
+        id=hashlib.sha256(f"{day.isoformat()} {window}".encode()).hexdigest(),
+        window=window,
+        manifest=manifest,
+        profile=_profile(scene, scene.held),
+        split=taken.split,
+        cv=winner.cv_roc_auc_mean or 0.0,
+        place=titles.index(winner.name),
+        scores=scores,
+        learned=learn[ROW].to_numpy(),
+    )
+
+
+# --- remembering them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What is kept of a model beside its arrays."""
+
+    id: str
+    window: str
+    manifest: Manifest
+    profile: Profile
+    split: Split
+    cv: float
+    place: int
+
+
+class Shelf:
+    """The models of one history and one way of training, in a folder, one file for each day.
+
+    A file that was cut short or changed is made again.
+    """
+
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        self.folder = folder
+        self._disk = disk or Disk()
+
+    @classmethod
+    def of(cls, history: History, config: Config, windows: Sequence[str]) -> Shelf:
+        """Return the shelf of a history and of all keys that a model depends on."""
+        keys = {"data": config.data, "train": config.train, "seed": config.project.seed}
+        said = codec.encode({k: v if isinstance(v, int) else v.model_dump(mode="json") for k, v in keys.items()})
+        text = said + history.sha256.encode() + repr((FORMAT, sorted(windows))).encode()
+        return cls(config.cache_path / "backtest" / hashlib.sha256(text).hexdigest()[:16])
+
+    def get(self, day: datetime) -> Made | None:
+        """Return what was made on a day, if it was."""
+        path = self._path(day)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        try:
+            return _unpacked(data, str(path))
+        except (Corrupt, ValueError, KeyError, OSError, EOFError):
+            log.warning("a model of a replay is damaged and made again", extra={"file": str(path)})
+            return None
+
+    def put(self, day: datetime, made: Made) -> None:
+        """Keep what was made on a day; a cache that cannot be written only costs time."""
+        try:
+            self._disk.make_folder(self.folder)
+            self._disk.replace(self._path(day), _packed(made), lasting=False)
+        except OSError:
+            log.warning("the models of a replay cannot be kept", exc_info=True)
+
+    def _path(self, day: datetime) -> Path:
+        return self.folder / f"{day:%Y%m%dT%H%M}.npz"
+
+
+def _packed(made: Made) -> bytes:
+    arrays: dict[str, NDArray[Any]] = {}
+    if isinstance(made, Refused):
+        arrays["why"] = np.frombuffer(made.why.encode(), dtype=np.uint8)
+    else:
+        for i, one in enumerate(made):
+            names = ("id", "window", "manifest", "profile", "split", "cv", "place")
+            note = codec.encode(_Note(**{name: getattr(one, name) for name in names}))
+            arrays |= {
+                f"note{i}": np.frombuffer(note, dtype=np.uint8),
+                f"scores{i}": one.scores,
+                f"learned{i}": one.learned.astype(np.int32),
+            }
+    held = io.BytesIO()
+    np.savez(held, **cast(Any, arrays))
+    data = held.getvalue()
+    return hashlib.sha256(data).digest() + data
+
+
+def _unpacked(data: bytes, source: str) -> Made:
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise Corrupt(f"{source} was cut short or changed")
+    with np.load(io.BytesIO(data[32:]), allow_pickle=False) as arrays:
+        if "why" in arrays:
+            return Refused(arrays["why"].tobytes().decode())
+        return tuple(_one(arrays, i, source) for i in range(len(arrays.files) // 3))
+
+
+def _one(arrays: Any, i: int, source: str) -> Fitted:
+    note = codec.decode(arrays[f"note{i}"].tobytes(), _Note, source=source)
+    return Fitted(
+        **{name: getattr(note, name) for name in note.__slots__},
+        scores=arrays[f"scores{i}"],
+        learned=arrays[f"learned{i}"].astype(np.int64),
+    )
+
+
+def best(made: Sequence[Fitted], windows: Sequence[str]) -> Fitted:
+    """Return the model that one search over these windows would have chosen.
+
+    Every window is cross-validated on the same rows, so that its score does not depend on which
+    other windows compete.
+    """
+    named = [m for m in made if m.window in windows] or list(made)
+    order = {window: i for i, window in enumerate(windows)}
+    return min(named, key=lambda m: (-m.cv, m.place, order.get(m.window, 0)))
+
+
+__all__ = ["Fitted", "Made", "Refused", "Shelf", "Window", "best", "echo", "make", "reigning"]

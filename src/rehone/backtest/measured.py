@@ -1,0 +1,105 @@
+"""Measure what a policy gave its users: live quality by month, money, and the best possible in hindsight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rehone import metrics
+from rehone.backtest.lab import Fitted
+from rehone.backtest.past import History, moment
+
+LEAST = 5
+"""Fewest positives, and fewest negatives, for a month to have a ROC-AUC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """How a policy did on the rows of one month; `None` where one class is too rare to say."""
+
+    name: str
+    rows: int
+    positives: int
+    roc_auc: float | None
+    recall: float | None
+    cost_per_1000: float
+
+
+def months_of(history: History) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Number the local month of each row, (n,), and name them."""
+    zone = ZoneInfo(history.config.data.timezone)
+    local = history.frame["__time__"].dt.convert_time_zone(str(zone))
+    text = local.dt.strftime("%Y-%m").to_numpy()
+    names, codes = np.unique(text, return_inverse=True)
+    return codes.astype(np.int64), tuple(str(name) for name in names)
+
+
+def by_month(history: History, scores: NDArray[np.float64], acted: NDArray[np.bool_], first: int) -> tuple[Month, ...]:
+    """Measure the live scores and decisions of each month from row `first` on."""
+    costs = (history.config.train.cost_false_positive, history.config.train.cost_false_negative)
+    codes, names = months_of(history)
+    known = (history.labels >= 0) & np.isfinite(scores)
+    known[:first] = False
+    found = []
+    for code, name in enumerate(names):
+        rows = np.flatnonzero(known & (codes == code))
+        if rows.size:
+            found.append(_month(name, history.labels[rows], scores[rows], acted[rows], costs))
+    return tuple(found)
+
+
+def _month(
+    name: str,
+    labels: NDArray[np.int8],
+    scores: NDArray[np.float64],
+    acted: NDArray[np.bool_],
+    costs: tuple[float, float],
+) -> Month:
+    positives = int(labels.sum())
+    enough = min(positives, labels.size - positives) >= LEAST
+    return Month(
+        name=name,
+        rows=labels.size,
+        positives=positives,
+        roc_auc=metrics.roc_auc(labels, scores) if enough else None,
+        recall=float((acted & (labels == 1)).sum()) / positives if positives >= LEAST else None,
+        cost_per_1000=1000 * float(metrics.cost_of_rows(labels, acted, costs).mean()),
+    )
+
+
+def cost_matrix(history: History, models: Sequence[Fitted], bounds: Sequence[int]) -> NDArray[np.float64]:
+    """Return what each model's decisions cost between neighbouring bounds, (models, len(bounds) - 1); NaN where it has no scores."""
+    costs = (history.config.train.cost_false_positive, history.config.train.cost_false_negative)
+    known = history.labels >= 0
+    found = np.full((len(models), len(bounds) - 1), np.nan)
+    for i, model in enumerate(models):
+        each = metrics.cost_of_rows(history.labels == 1, model.scores >= model.threshold, costs)
+        each[~known] = 0.0
+        total = np.concatenate(([0.0], np.cumsum(each)))
+        found[i] = total[np.asarray(bounds[1:])] - total[np.asarray(bounds[:-1])]
+    return found
+
+
+def hindsight(costs: NDArray[np.float64], made: Sequence[int], price: float) -> float:
+    """Return the least that any sequence of these models could have cost.
+
+    `costs` (models, periods) are of each model in each period, `made[i]` is the first period in
+    which model i may be live. Going over to a model costs `price`, but for the first period: the
+    first version was there. By dynamic programming over periods (Bellman 1957).
+    """
+    models, periods = costs.shape
+    start = np.asarray(made)
+    best = np.where(start <= 0, costs[:, 0], np.inf) if periods else np.zeros(models)
+    for t in range(1, periods):
+        change = float(best.min()) + price
+        best = np.where(start <= t, np.minimum(best, change) + costs[:, t], np.inf)
+    return float(best.min())
+
+
+def day_name(value: int) -> str:
+    """Write microseconds since 1970 as a day."""
+    return f"{moment(value):%Y-%m-%d}"

@@ -1,0 +1,360 @@
+"""Walk one policy through a history, deciding, validating and judging as the pipeline does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rehone import compare, data, gate, metrics, trigger
+from rehone.backtest.lab import Fitted, Made, Refused, best, echo, reigning
+from rehone.backtest.past import TIME, History, Past, micros
+from rehone.backtest.policies import Policy
+from rehone.config import Config
+from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
+from rehone.pipeline.evidence import Look, attempts, findings, look
+from rehone.pipeline.feeds import Feeds
+from rehone.pipeline.story import _columns, trailing_window
+from rehone.pipeline.words import acting, all_of
+from rehone.records import Attempts, Evidence, Outcome, RunStatus, TriggerKind, Verdict
+from rehone.runlog import Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened on a day of a replay: a challenger that was judged, a block, a rollback."""
+
+    day: datetime
+    trigger: TriggerKind | None
+    ending: str
+    sentence: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """What became of one policy: what happened, and which model was live from which row on.
+
+    `live[i]` is live for the rows from `starts[i]` to `starts[i + 1]`.
+    """
+
+    policy: Policy
+    phase: int
+    events: tuple[Event, ...]
+    starts: tuple[int, ...]
+    live: tuple[Fitted, ...] = field(repr=False)
+
+    def count(self, *endings: str) -> int:
+        """Return how many events ended so."""
+        return sum(event.ending in endings for event in self.events)
+
+    @property
+    def trained(self) -> int:
+        """Count the challengers that were trained and judged, deployed or not."""
+        return self.count("deployed", "rejected", "inconclusive", "invalid")
+
+    def scored(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the score and the decision of whoever was live, (n,) each; NaN before the first version."""
+        scores, acted = np.full(n, np.nan), np.zeros(n, dtype=bool)
+        for model, start, end in zip(self.live, self.starts, (*self.starts[1:], n), strict=True):
+            scores[start:end] = model.scores[start:end]
+            acted[start:end] = model.scores[start:end] >= model.threshold
+        return scores, acted
+
+
+@dataclass
+class Stage:
+    """What all walks share: the history, the models made so far, and what was asked of them before."""
+
+    history: History
+    days: tuple[datetime, ...]
+    make: Callable[[datetime], Made]
+    _marks: NDArray[np.uint64] | None = field(default=None, repr=False)
+    _seen: dict[tuple[str, datetime], Evidence] = field(default_factory=dict, repr=False)
+    _valid: dict[tuple[str, datetime], str] = field(default_factory=dict, repr=False)
+    _pasts: dict[datetime, Past] = field(default_factory=dict, repr=False)
+    _judged: dict[tuple[str, str, int, str], Verdict] = field(default_factory=dict, repr=False)
+
+    def past(self, day: datetime) -> Past:
+        """Return the rows as they were on a day."""
+        if day not in self._pasts:
+            self._pasts[day] = Past(self.history, day)
+        return self._pasts[day]
+
+    def feeds(self, day: datetime) -> Feeds:
+        """Return what a run of that day would have read."""
+        return Feeds(learn=self.past(day), offline=self.past(day))
+
+    def champion(self, config: Config, model: Fitted, born: datetime) -> Any:
+        """Return a model as the pipeline sees a champion, with the marks of what it learned from."""
+        if self._marks is None:
+            self._marks = marks(config, self.history.frame, model.manifest.contract)
+        return reigning(model, config, self._marks[model.learned], born=born)
+
+    def evidence(self, config: Config, model: Fitted, day: datetime) -> Evidence:
+        """Return what was known of a champion on a day, but for its age and what earlier runs did."""
+        key = (model.id, day)
+        if key not in self._seen:
+            champion = self.champion(config, model, model.as_of)
+            view = Look(
+                config=_all_known(config), feeds=self.feeds(day), champion=champion, as_of=day, attempts=Attempts()
+            )
+            self._seen[key] = look(view)
+        return self._seen[key]
+
+    def invalid(self, config: Config, model: Fitted | None, day: datetime) -> str:
+        """Say what is wrong with the rows that a challenger of that day would learn from; empty when nothing is."""
+        key = (model.id if model else "", day)
+        if key not in self._valid:
+            champion = self.champion(config, model, model.as_of) if model else None
+            found = findings(self.feeds(day), config, day, champion)
+            past, window = self.past(day), trailing_window(config, day)
+            reference = model.profile if model else None
+            facts = past.facts(window, past.features(), now=day, profile=reference)
+            broken = acting((*found, *data.validate(facts, config.data, reference)))
+            self._valid[key] = all_of("data incident", broken) if broken else ""
+        return self._valid[key]
+
+    def judge(self, config: Config, challenger: Fitted, champion: Fitted | None, lines: tuple[Line, ...]) -> Verdict:
+        """Let the gate judge a challenger as a run of its day would."""
+        key = (challenger.id, champion.id if champion else "", _uses(challenger, lines), config.gate.model_dump_json())
+        if key not in self._judged:
+            self._judged[key] = self._judge(config, challenger, champion, lines)
+        return self._judged[key]
+
+    def _judge(self, config: Config, challenger: Fitted, champion: Fitted | None, lines: tuple[Line, ...]) -> Verdict:
+        past = self.past(challenger.as_of)
+        columns = _columns(config, past.features())
+        held = past.labelled(challenger.split.holdout, columns)
+        throne = self.champion(config, champion, champion.as_of) if champion else None
+        matter = Matter(
+            config=config,
+            contract=challenger.manifest.contract,
+            window=challenger.split.holdout,
+            champion=throne,
+            lines=lines,
+            learned=self.history.frame[challenger.learned],
+        )
+        return gate.judge(
+            holdout(matter, held),
+            gate.Scored(
+                version=None,
+                scores=echo(challenger).predict_proba(held),
+                threshold=challenger.threshold,
+                train_end=challenger.manifest.train_end,
+            ),
+            scored_champion(throne, held),
+            config.gate,
+            costs=(config.train.cost_false_positive, config.train.cost_false_negative),
+        )
+
+
+def _all_known(config: Config) -> Config:
+    """Ask for everything that some policy may look at, but not for the kind of shift, which decides nothing."""
+    changed = config.trigger.model_copy(update={"shift_rows": 0, "min_estimated_recall": 0.5})
+    return config.model_copy(update={"trigger": changed})
+
+
+def _uses(challenger: Fitted, lines: tuple[Line, ...]) -> int:
+    held = challenger.split.holdout
+    return sum(
+        line.holdout is not None and line.holdout.start < held.end and held.start < line.holdout.end for line in lines
+    )
+
+
+def walk(stage: Stage, policy: Policy, first: Fitted, *, phase: int = 0, phases: int = 1) -> Walked:
+    """Replay a history under a policy, from the day on which `first` went live.
+
+    A calendar of several phases starts as if the first version were `phase / phases` of its period old.
+    """
+    config = policy.config(stage.history.config)
+    ahead = timedelta(days=(policy.period or 0) * phase / phases)
+    walker = _Walker(stage, policy, config, live=first, born=first.as_of - ahead)
+    for day in stage.days:
+        if day > first.as_of:
+            walker.day(day)
+    return Walked(
+        policy=policy,
+        phase=phase,
+        events=tuple(walker.events),
+        starts=tuple(stage.history.upto(since) for since, _ in walker.reigns),
+        live=tuple(model for _, model in walker.reigns),
+    )
+
+
+@dataclass
+class _Walker:
+    stage: Stage
+    policy: Policy
+    config: Config
+    live: Fitted
+    born: datetime
+    events: list[Event] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    reigns: list[tuple[datetime, Fitted]] = field(default_factory=list)
+    replaced: Fitted | None = None
+
+    def __post_init__(self) -> None:
+        self.reigns.append((self.live.as_of, self.live))
+
+    def day(self, day: datetime) -> None:
+        """Live through one day: look, decide, validate, train, judge, promote."""
+        self._roll_back(day)
+        decision = trigger.decide(self._evidence(day), self.config.trigger)
+        if decision.blocked:
+            return self._note(day, decision.kind, "blocked", decision.reason)
+        if decision.kind is None:
+            return None
+        if why := self.stage.invalid(self.config, self.live, day):
+            return self._note(day, decision.kind, "blocked", why)
+        made = self.stage.make(day)
+        if isinstance(made, Refused):
+            return self._note(day, decision.kind, "blocked", made.why)
+        challenger = best(made, self.config.train.windows)
+        verdict = self.stage.judge(self.config, challenger, self.live, tuple(self.lines))
+        self._trained(challenger, verdict, decision.kind)
+        return self._note(day, decision.kind, _ending(verdict), f"{decision.reason}: {verdict.reason}", challenger)
+
+    def _evidence(self, day: datetime) -> Evidence:
+        seen = self.stage.evidence(self.config, self.live, day)
+        return replace(
+            seen,
+            champion_as_of=self.born,
+            attempts=attempts(tuple(self.lines), day),
+            forced=self.policy.excess and self._excess(day),
+        )
+
+    def _trained(self, challenger: Fitted, verdict: Verdict, kind: TriggerKind) -> None:
+        passed = verdict.outcome is Outcome.PASS
+        day = challenger.as_of
+        self.lines.append(
+            Line(
+                run_id=f"{day:%Y%m%d}",
+                path="",
+                status=_STATUS[_ending(verdict)],
+                trigger=kind,
+                as_of=day,
+                started_at=day,
+                trained=True,
+                holdout=challenger.split.holdout,
+                sha256="",
+                chain="",
+            )
+        )
+        if passed:
+            self.replaced = self.live
+            self._enthrone(day, challenger)
+
+    def _enthrone(self, day: datetime, model: Fitted) -> None:
+        self.live, self.born = model, day
+        self.reigns.append((day, model))
+
+    def _note(
+        self, day: datetime, kind: TriggerKind | None, ending: str, said: str, model: Fitted | None = None
+    ) -> None:
+        name = model.id if model else ""
+        self.events.append(Event(day=day, trigger=kind, ending=ending, sentence=said, model=name))
+
+    def _roll_back(self, day: datetime) -> None:
+        """Put the replaced version back when matured labels show, beyond chance, that it was better."""
+        if self.replaced is None:
+            return
+        rows = matured(self.stage.history, self.born, day)
+        labels = self.stage.history.labels[rows]
+        if min(int((labels == 1).sum()), int((labels == 0).sum())) < self.config.trigger.min_positives:
+            return
+        before, after = self.replaced.scores[rows], self.live.scores[rows]
+        days = self.stage.history.times[rows] // 86_400_000_000
+        if np.unique(days[labels == 1]).size < 3:
+            return
+        found = compare.delong_blocks(labels, before, after, days)
+        if found.se is not None and found.upper((1 + self.config.trigger.interval_level) / 2) < 0:
+            said = (
+                f"ROC-AUC {found.challenger:.4f} since its promotion, {found.champion:.4f} by the version it replaced"
+            )
+            back, self.replaced = self.replaced, None
+            self._note(day, None, "rolled_back", said, back)
+            self._enthrone(day, back)
+
+    def _excess(self, day: datetime) -> bool:
+        """Say whether decisions have cost more than promised, together, by what a retrain costs."""
+        history = self.stage.history
+        rows = matured(history, self.born, day)
+        if not rows.size:
+            return False
+        price = self.config.backtest.cost_of_retraining
+        costs = (self.config.train.cost_false_positive, self.config.train.cost_false_negative)
+        acted = self.live.scores[rows] >= self.live.threshold
+        paid = metrics.cost_of_rows(history.labels[rows], acted, costs)
+        return float(paid.sum() - promised(history, self.live, costs) * rows.size) > max(price, _LEAST * costs[1])
+
+
+_LEAST = 20
+"""Excess, in missed positives, below which a retrain that costs nothing is not worth the trouble."""
+
+_STATUS = {
+    "deployed": RunStatus.DEPLOYED,
+    "rejected": RunStatus.REJECTED,
+    "inconclusive": RunStatus.INCONCLUSIVE,
+    "invalid": RunStatus.FAILED,
+}
+
+
+def _ending(verdict: Verdict) -> str:
+    if verdict.outcome is Outcome.PASS:
+        return "deployed"
+    if verdict.outcome is Outcome.FAIL:
+        return "rejected"
+    lacking = verdict.outcome is Outcome.INCONCLUSIVE or verdict.lacks_rows
+    return "inconclusive" if lacking else "invalid"
+
+
+def matured(history: History, since: datetime, day: datetime) -> NDArray[np.int64]:
+    """Return the rows from `since` to `day` whose label was due and seen by then."""
+    start, end = history.upto(since), history.upto(day)
+    limit = micros(day)
+    known = (np.maximum(history.due[start:end], history.known[start:end]) <= limit) & (history.labels[start:end] >= 0)
+    return np.flatnonzero(known) + start
+
+
+def promised(history: History, model: Fitted, costs: tuple[float, float]) -> float:
+    """Return the cost of a decision on the rows that the model was judged on."""
+    held = model.split.holdout
+    start, end = history.upto(held.start), history.upto(held.end)
+    rows = np.arange(start, end)
+    rows = rows[(history.labels[rows] >= 0) & (history.due[rows] <= micros(model.as_of))]
+    acted = model.scores[rows] >= model.threshold
+    return float(metrics.cost_of_rows(history.labels[rows], acted, costs).mean()) if rows.size else 0.0
+
+
+def crown(
+    stage: Stage, config: Config, on: Callable[[datetime], None] = lambda _: None
+) -> tuple[Fitted | None, Sequence[Event]]:
+    """Find the first version that the gate lets go live, with all that was refused before."""
+    events: list[Event] = []
+    for day in stage.days:
+        on(day)
+        if why := stage.invalid(config, None, day):
+            events.append(Event(day=day, trigger=TriggerKind.BOOTSTRAP, ending="blocked", sentence=why))
+            continue
+        made = stage.make(day)
+        if isinstance(made, Refused):
+            events.append(Event(day=day, trigger=TriggerKind.BOOTSTRAP, ending="blocked", sentence=made.why))
+            continue
+        model = best(made, config.train.windows)
+        verdict = stage.judge(config, model, None, ())
+        events.append(
+            Event(
+                day=day, trigger=TriggerKind.BOOTSTRAP, ending=_ending(verdict), sentence=verdict.reason, model=model.id
+            )
+        )
+        if verdict.outcome is Outcome.PASS:
+            return model, events
+    return None, events
+
+
+__all__ = ["TIME", "Event", "Stage", "Walked", "crown", "matured", "walk"]
