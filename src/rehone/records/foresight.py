@@ -27,7 +27,9 @@ class DelayCurve:
     `days[i]` after the event `share[i]` of labels are there, between `low[i]` and `high[i]`.
     `n` rows were followed, `arrived` of them have their label. `wanted` is the share that a
     label's cut-off should keep, `cutoff_days` the days after which it does; `None` when the
-    history is too short to say, and `detail` says why.
+    history is too short to say, and `detail` says why. `truncated`: only rows with a label were
+    there to learn from, so that shares are of the labels that come. `positives_days` is the cut-off
+    of positives alone, where it is known; the later of the two counts.
     """
 
     days: tuple[float, ...]
@@ -38,6 +40,8 @@ class DelayCurve:
     arrived: int
     wanted: float
     cutoff_days: float | None
+    truncated: bool = False
+    positives_days: float | None = None
     detail: str = ""
 
 
@@ -72,13 +76,15 @@ class Estimated:
 class Shift:
     """What kind of change the evidence speaks of, and what that suggests.
 
-    `domain_auc` tells reference from current rows by their features (.5: not at all);
-    `score_ks` is the distance of the scores, `reweighted_ks` what of it remains when the
-    reference is weighed to the current share of positives. `slope` and `intercept` are of
-    logit(label) = intercept + slope * logit(score) on matured rows: (1, 0) is calibrated.
-    `off_support` is the share of current rows that lie outside of all reference rows. `since`
-    is when the loss began to change. `suggestion` is one of "nothing", "fix_feed",
+    `domain_auc` tells reference from current rows by their features (.5: not at all), and
+    `weighed_auc` after the reference's classes were brought to the current share of positives;
+    `score_ks` is the distance of the scores, `reweighted_ks` what of it remains then.
+    `slope` and `intercept` are of logit(label) = intercept + slope * logit(score) on matured
+    rows: (1, 0) is calibrated; `slope_then` and `intercept_then` are those that the champion had
+    out of sample. `off_support` is the share of current rows that lie outside of all reference
+    rows. `since` is when the loss began to change. `suggestion` is one of "nothing", "fix_feed",
     "rethreshold", "retrain", "get_labels"; `retrain_from` the oldest row to learn from.
+    `unknown` says what could not be measured, and why.
     """
 
     kind: ShiftKind
@@ -86,6 +92,7 @@ class Shift:
     suggestion: str
     retrain_from: datetime | None = None
     domain_auc: Estimate | None = None
+    weighed_auc: Estimate | None = None
     score_ks: float | None = None
     reweighted_ks: float | None = None
     slope: Estimate | None = None
@@ -93,6 +100,9 @@ class Shift:
     off_support: float | None = None
     since: datetime | None = None
     n_labelled: int = 0
+    slope_then: float | None = None
+    intercept_then: float | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
