@@ -44,6 +44,15 @@ def realised(scene: Scene) -> tuple[Realised, ...]:
     return tuple(one for one in found if not one.open)
 
 
+def said(found: Sequence[Realised]) -> str:
+    """Say what a run found of earlier promotions, as the end of a sentence; nothing where it found none."""
+    if not found:
+        return ""
+    regretted = [short_id(one.version) for one in found if one.regret]
+    counted = f"; {len(found)} earlier promotion{'s' if len(found) > 1 else ''} held against what came true"
+    return f"{counted}: version {', '.join(regretted)} is a regret" if regretted else counted
+
+
 def outlook(config: Config, *, as_of: datetime, frame: object | None = None) -> TrackRecord:
     """Return every promotion up to a day: what was told of it, or for an open one how it stands now.
 

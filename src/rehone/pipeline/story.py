@@ -167,6 +167,7 @@ def _look(scene: Scene) -> Ending | None:
         rows = "predictions" if evidence.origin == "served" else "rows"
         draft.say(
             f"champion {short_id(scene.champion.id)}; {scene.source.extent}, {evidence.rows:,} {rows} in the current window"
+            + forecasts.said(draft.record.realised)
         )
     return None
 
