@@ -11,6 +11,7 @@ What training needs is imported only where it is used: a rollback works when it 
 Only the doors (this package and the command line) read the clock, the user and git.
 """
 
+from rehone.api.calibrating import apply_calibration, calibrate
 from rehone.api.door import When, Where, moment
 from rehone.api.forecasting import forecasts
 from rehone.api.replaying import replay
@@ -25,6 +26,8 @@ __all__ = [
     "STAGES",
     "When",
     "Where",
+    "apply_calibration",
+    "calibrate",
     "check",
     "close_run",
     "deliveries",

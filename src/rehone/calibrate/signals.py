@@ -1,0 +1,159 @@
+"""Hold one measure of drift against the recall of the same windows: does it tell, and from which value on?
+
+Pure functions of numbers. `drift` and `ratio` are (windows,), in the order of time; `ratio` is
+recall over its baseline, and a window has fallen when that is at most `1 - drop`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import binom, rankdata
+from sklearn.isotonic import IsotonicRegression
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FEWEST_WINDOWS = 10
+FEWEST_OF_A_KIND = 3
+DRAWS = 1_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """What was measured: (windows,) each; `weights` are the positives behind each ratio."""
+
+    drift: Floats
+    ratio: Floats
+    weights: Floats
+    drop: float
+
+    @property
+    def fallen(self) -> Bools:
+        fell: Bools = self.ratio <= 1 - self.drop + 1e-12
+        return fell
+
+    def drawn(self, rows: NDArray[np.int64]) -> Pairs:
+        return Pairs(drift=self.drift[rows], ratio=self.ratio[rows], weights=self.weights[rows], drop=self.drop)
+
+
+def auc(drift: Floats, fallen: Bools) -> float | None:
+    """Return the probability that drift was higher in a fallen window than in another; ties count half."""
+    bad, good = int(fallen.sum()), int((~fallen).sum())
+    if not bad or not good:
+        return None
+    ranks = rankdata(drift)
+    return float((ranks[fallen].sum() - bad * (bad + 1) / 2) / (bad * good))
+
+
+def crossing(pairs: Pairs) -> float | None:
+    """Return the lowest drift from which on recall had fallen, `None` when it never had.
+
+    Recall over drift is fitted by a falling step function (isotonic regression, weighed by
+    positives), which makes no other assumption; it is the first step at or below `1 - drop`.
+    """
+    fit = IsotonicRegression(increasing=False)
+    fitted = fit.fit_transform(pairs.drift, pairs.ratio, sample_weight=pairs.weights)
+    below = pairs.drift[fitted <= 1 - pairs.drop + 1e-12]
+    return float(below.min()) if below.size else None
+
+
+def just_below(pairs: Pairs, at: float) -> float | None:
+    """Return a limit just below `at`: half-way down to the next lower drift, at most a tenth lower, rounded down.
+
+    `None` when no window has a lower drift: then nothing says that less drift is harmless.
+    """
+    lower = pairs.drift[pairs.drift < at]
+    if not lower.size:
+        return None
+    limit = max((at + float(lower.max())) / 2, 0.9 * at)
+    for digits in (2, 3, 4):
+        down = _floored(limit, digits)
+        if down > lower.max():
+            return down
+    return limit
+
+
+def _floored(value: float, digits: int) -> float:
+    """Round down to that many significant digits."""
+    scale = digits - 1 - math.floor(math.log10(value))
+    return round(math.floor(value * 10**scale + 1e-9) / 10**scale, max(scale, 0))
+
+
+def auc_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float, float] | None:
+    """Return the wider of two intervals of `auc`.
+
+    One is a bootstrap of blocks of successive windows, which keeps what hangs together in time;
+    the other a score interval that stays honest with few windows and near 1 (Newcombe 2006, method 5).
+    """
+    value = auc(pairs.drift, pairs.fallen)
+    if value is None:
+        return None
+    bad = int(pairs.fallen.sum())
+    low, high = _score_interval(value, bad, pairs.fallen.size - bad, level)
+    drawn = [auc(pairs.drift[rows], pairs.fallen[rows]) for rows in blocks(pairs.drift.size, seed)]
+    known = [x for x in drawn if x is not None]
+    if known:
+        tails = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+        low, high = min(low, float(tails[0])), max(high, float(tails[1]))
+    return low, high
+
+
+def crossing_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float | None, float | None]:
+    """Return the bounds of `crossing` over the same block bootstrap; `None` where there is no bound.
+
+    A draw in which recall never falls counts as infinite, one in which it is down from the
+    lowest drift on as minus infinity.
+    """
+    found = []
+    for rows in blocks(pairs.drift.size, seed):
+        drawn = pairs.drawn(rows)
+        at = crossing(drawn)
+        found.append(math.inf if at is None else -math.inf if at <= float(drawn.drift.min()) else at)
+    tails = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    low, high = (float(x) if math.isfinite(x) else None for x in tails)
+    return low, high
+
+
+def chance_of(positives: NDArray[np.int64], baselines: Floats, fallen: int, drop: float) -> float:
+    """Return the probability that at least `fallen` windows fall although none has left its baseline.
+
+    Each window falls by chance when a binomial count of its positives does; the sum of such
+    unequal coins is exact (Poisson binomial, by convolution).
+    """
+    each = binom.cdf(np.floor((1 - drop) * baselines * positives + 1e-9), positives, baselines)
+    law = np.array([1.0])
+    for p in each:
+        law = np.convolve(law, [1 - p, p])
+    return float(law[fallen:].sum())
+
+
+def blocks(n: int, seed: int) -> NDArray[np.int64]:
+    """Return (draws, n) rows: circular blocks of about n^(1/3) successive windows (Politis and Romano 1992)."""
+    length = max(1, round(n ** (1 / 3)))
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, n, (DRAWS, -(-n // length)))
+    rows: NDArray[np.int64] = (starts[:, :, None] + np.arange(length)) % n
+    return rows.reshape(DRAWS, -1)[:, :n]
+
+
+def _score_interval(value: float, bad: int, good: int, level: float) -> tuple[float, float]:
+    z, half = float(ndtri((1 + level) / 2)), (bad + good) / 2
+
+    def reach(theta: float) -> float:
+        spread = 1 + (half - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return z * math.sqrt(theta * (1 - theta) * spread / (bad * good))
+
+    def bound(low: float, high: float, sign: float) -> float:
+        for _ in range(60):
+            middle = (low + high) / 2
+            inside = sign * (middle - value) <= reach(middle)
+            low, high = (middle, high) if inside == (sign > 0) else (low, middle)
+        return (low + high) / 2
+
+    return bound(0.0, value, -1.0), bound(value, 1.0, 1.0)
