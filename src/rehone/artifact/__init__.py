@@ -6,6 +6,7 @@ becomes the model's matrix, `trust` which types a stored model may consist of.
 """
 
 from rehone.artifact.layers import laid_over, log_odds
+from rehone.artifact.marks import NEAR_FILE, fingerprints, near_fingerprints, pack_near, read_near
 from rehone.artifact.packed import (
     FINGERPRINTS_FILE,
     GOLDEN_FILE,
@@ -24,7 +25,7 @@ from rehone.artifact.packed import (
     unpack_model,
 )
 from rehone.artifact.predictor import Golden, Predictor, check_golden, make_golden, one_thread
-from rehone.artifact.rows import Rows, encode, fingerprints, frame_of, learn_contract
+from rehone.artifact.rows import Rows, encode, frame_of, learn_contract
 from rehone.artifact.trust import ALLOWED_TYPES
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "FINGERPRINTS_FILE",
     "GOLDEN_FILE",
     "MODEL_FILE",
+    "NEAR_FILE",
     "PREPROCESSOR_FILE",
     "PROFILE_FILE",
     "Golden",
@@ -47,11 +49,14 @@ __all__ = [
     "learn_contract",
     "log_odds",
     "make_golden",
+    "near_fingerprints",
     "one_thread",
     "pack",
     "pack_model",
+    "pack_near",
     "read_fingerprints",
     "read_golden",
+    "read_near",
     "read_profile",
     "requirements",
     "unpack",

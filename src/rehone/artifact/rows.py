@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -91,23 +89,6 @@ def frame_of(rows: Rows, contract: Contract) -> pl.DataFrame:
         frame = _built(rows, contract)
     _raise(list(_frame_problems(frame, contract)))
     return frame
-
-
-def fingerprints(
-    frame: pl.DataFrame, contract: Contract, *, label: str, id_column: str | None = None
-) -> NDArray[np.uint64]:
-    """Return a 64-bit fingerprint of each row, equal for equal rows in every run and version.
-
-    With `id_column` it is the fingerprint of the id; without, of the features' values and the
-    label, and rows that merely look alike share one. It depends on the names of the features
-    and the values of the row, not on the codes that a contract gave to categories.
-    """
-    if id_column is not None:
-        return _mix(_value_bits(frame.get_column(id_column)))
-    mixed = np.full(frame.height, np.uint64(len(contract.features)))
-    for name in sorted(contract.names):
-        mixed = _mix(mixed ^ _mix(_value_bits(frame.get_column(name)) ^ _text_bits(name)))
-    return _mix(mixed ^ _mix(_value_bits(frame.get_column(label)) ^ _text_bits(label)))
 
 
 # --- kinds and categories --------------------------------------------------------------------
@@ -288,36 +269,3 @@ def _unreadable(feature: Feature, values: Any) -> str:
                 "convert it"
             )
     return f"column {feature.name!r} cannot be read: the model was trained on {_wanted(feature)}"
-
-
-# --- fingerprints ------------------------------------------------------------------------------
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit words: the finalizer of splitmix64 (Steele, Lea and Flood, 2014)."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def _value_bits(column: pl.Series) -> NDArray[np.uint64]:
-    if column.dtype.is_integer() or column.dtype.is_float() or column.dtype in (pl.Boolean, pl.Null):
-        numbers = column.cast(pl.Float64).fill_nan(None).fill_null(math.nan).to_numpy() + 0.0
-        bits = np.ascontiguousarray(numbers).view(np.uint64)
-        if column.dtype.is_integer():  # beyond 2**53 floats would merge neighbouring ids
-            wide = pl.UInt64 if column.dtype == pl.UInt64 else pl.Int64
-            exact = np.ascontiguousarray(column.cast(wide, strict=False).fill_null(0).to_numpy()).view(np.uint64)
-            return np.where(np.abs(numbers) > 2.0**53, exact, bits)
-        return bits
-    words = column.cast(pl.String)
-    known = words.unique().drop_nulls()
-    table = pl.DataFrame(
-        {"word": known, "bits": pl.Series([_text_bits(w) for w in known.to_list()], dtype=pl.UInt64)},
-    )
-    joined = words.rename("word").to_frame().join(table, on="word", how="left", maintain_order="left")
-    return np.array(joined.get_column("bits").fill_null(0).to_numpy(), dtype=np.uint64)
-
-
-def _text_bits(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
