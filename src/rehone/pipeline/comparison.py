@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -17,6 +19,12 @@ from rehone.runlog import Line
 COARSE = 0.05
 """Share of held-out rows that look like another of them above which a row cannot be told from its twin."""
 
+BINS = 4
+"""Parts of about equal size that a slice column of many numbers is cut into."""
+
+MOST_VALUES = 20
+"""Distinct numbers of a slice column that are each a slice; with more it is cut."""
+
 
 @dataclass(frozen=True)
 class Matter:
@@ -28,6 +36,8 @@ class Matter:
     champion: Champion | None
     lines: tuple[Line, ...]
     learned: pl.DataFrame = field(repr=False)
+    as_of: datetime | None = None
+    anchor_tries: int = 0
 
 
 def holdout(matter: Matter, held: pl.DataFrame) -> gate.Holdout:
@@ -40,9 +50,16 @@ def holdout(matter: Matter, held: pl.DataFrame) -> gate.Holdout:
         mature=np.ones(held.height, dtype=bool),
         blocks=blocks,
         block_kind=kind,
-        in_challenger_training=_seen(marks(config, held, contract), marks(config, matter.learned, contract)),
+        in_challenger_training=seen(marks(config, held, contract), marks(config, matter.learned, contract)),
         in_champion_training=_seen_by_champion(matter, held),
-        prior_uses=_prior_uses(matter),
+        near_challenger_training=_near(_near_marks(held, contract), _near_marks(matter.learned, contract)),
+        near_champion_training=_near_champion(matter, held),
+        prior_uses=len(_earlier_shares(matter)),
+        effective_uses=float(sum(_earlier_shares(matter))),
+        anchor_tries=matter.anchor_tries,
+        slices=_slices(config, held),
+        as_of=matter.as_of,
+        label_delay_days=config.data.label_delay_days,
     )
 
 
@@ -59,7 +76,7 @@ def marks(config: Config, rows: pl.DataFrame, contract: Contract) -> np.ndarray:
     return artifact.fingerprints(rows, contract, label=config.data.label, id_column=config.data.id_column)
 
 
-def _seen(found: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None:
+def seen(found: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None:
     """Say which rows are in a training set; `None` when rows are too coarse to be told apart."""
     if trained_on is None or not trained_on.size:
         return None
@@ -77,15 +94,62 @@ def _seen_by_champion(matter: Matter, held: pl.DataFrame) -> np.ndarray | None:
     contract = champion.version.manifest.contract
     if any(name not in held.columns for name in contract.names):
         return None
-    return _seen(marks(matter.config, held, contract), champion.fingerprints)
+    return seen(marks(matter.config, held, contract), champion.fingerprints)
 
 
-def _prior_uses(matter: Matter) -> int:
+def _near_marks(rows: pl.DataFrame, contract: Contract) -> np.ndarray:
+    return artifact.near_fingerprints(rows, contract)
+
+
+def _near(found: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None:
+    """Say which rows are nearly a training row; `None` when so many would be by chance that it says nothing.
+
+    How often two rows of the holdout are nearly the same says how often chance alone makes a twin.
+    """
+    if trained_on is None or not trained_on.size or not found.size:
+        return None
+    known = np.unique(trained_on)
+    by_chance = (1 - np.unique(found).size / found.size) * max(1.0, known.size / found.size)
+    if by_chance > COARSE:
+        return None
+    return np.isin(found, known)
+
+
+def _near_champion(matter: Matter, held: pl.DataFrame) -> np.ndarray | None:
+    champion = matter.champion
+    if champion is None or champion.version is None or champion.near is None:
+        return None
+    contract = champion.version.manifest.contract
+    if any(name not in held.columns for name in contract.names):
+        return None
+    return _near(_near_marks(held, contract), champion.near)
+
+
+def _earlier_shares(matter: Matter) -> list[float]:
+    """Return, for each earlier challenger judged on some of these rows, the share of their time that it was judged on."""
     held = matter.window
-    return sum(
-        line.holdout is not None and line.holdout.start < held.end and held.start < line.holdout.end
-        for line in matter.lines
-    )
+    length = held.end - held.start
+    shares = []
+    for line in matter.lines:
+        if line.holdout is None:
+            continue
+        common = min(line.holdout.end, held.end) - max(line.holdout.start, held.start)
+        if common.total_seconds() > 0:
+            shares.append(common / length)
+    return shares
+
+
+def _slices(config: Config, held: pl.DataFrame) -> Mapping[str, np.ndarray]:
+    """Return the value of each row as text, for each column to be sliced by that is there."""
+    return {name: _values(held[name]) for name in config.gate.slices if name in held.columns}
+
+
+def _values(column: pl.Series) -> np.ndarray:
+    if column.dtype.is_numeric() and column.n_unique() > MOST_VALUES:
+        shares = [part / BINS for part in range(1, BINS)]
+        edges = sorted({column.quantile(share) for share in shares} - {None})
+        column = column.cut([float(edge) for edge in edges if edge is not None])
+    return column.cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
 
 
 def scored_champion(champion: Champion | None, held: pl.DataFrame) -> gate.Scored | gate.Unreadable | None:

@@ -78,6 +78,11 @@ class Champion:
         """Return the fingerprints of the rows it was trained on, if it kept them."""
         return artifact.read_fingerprints(self.files)
 
+    @cached_property
+    def near(self) -> np.ndarray | None:
+        """Return the near fingerprints of the rows it was trained on, if it kept them."""
+        return artifact.read_near(self.files)
+
 
 def read_champion(store: Store, head: Deployment | None, config: Config) -> Champion | None:
     """Read what the deployment names; `None` when nothing is to be served.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rehone import gate
+from rehone.pipeline.anchors import Past, past_champions, scored_anchors
 from rehone.pipeline.comparison import Matter, holdout, scored_champion
 from rehone.pipeline.replaying import judged
 from rehone.pipeline.scene import Ending, Scene
@@ -18,13 +19,17 @@ def judge(scene: Scene) -> Ending | None:
         threshold=scene.search.predictor.threshold,
         train_end=scene.search.train_end,
     )
+    lines = scene.runlog.lines()
+    past = past_champions(scene.store, lines, scene.door.as_of) if config.gate.anchor_budget else Past(())
     matter = Matter(
         config=config,
         contract=scene.search.predictor.contract,
         window=scene.split.holdout,
         champion=scene.champion,
-        lines=scene.runlog.lines(),
+        lines=lines,
         learned=scene.learned,
+        as_of=scene.door.as_of,
+        anchor_tries=past.tries,
     )
     scene.verdict = judged(
         scene,
@@ -33,6 +38,7 @@ def judge(scene: Scene) -> Ending | None:
         scored_champion(scene.champion, held),
         config.gate,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
+        anchors=scored_anchors(config, scene.store, past, held),
     )
     scene.draft.note(verdict=scene.verdict)
     scene.draft.say(scene.verdict.reason)

@@ -26,7 +26,8 @@ def publish(scene: Scene) -> Ending | None:
         allow_joblib=scene.config.deploy.allow_joblib,
         trusted=scene.config.deploy.trusted_types,
     )
-    files = {**files, "run.json": codec.encode(scene.draft.record)}
+    near = artifact.pack_near(artifact.near_fingerprints(scene.learned, predictor.contract))
+    files = {**files, artifact.NEAR_FILE: near, "run.json": codec.encode(scene.draft.record)}
     sign = signing.signer(signing.policy_of(scene.config))
     version = scene.store.publish(_manifest(scene), files, sign=sign)
     scene.version = version.id

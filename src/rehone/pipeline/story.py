@@ -209,7 +209,8 @@ def _validate(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)
     read = _history(config, scene.source, window)
     draft.note(data=scene.source.describe(read))
-    taken = take(config, scene.source, read, window, _columns(config, scene.features))
+    slices = tuple(name for name in config.gate.slices if name in scene.source.columns)
+    taken = take(config, scene.source, read, window, _columns(config, (*scene.features, *slices)))
     scene.rows, scene.split, scene.population = taken.rows, taken.split, taken.population
     scene.feeds.release()
     draft.note(split=scene.split)
