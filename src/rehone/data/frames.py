@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -11,16 +12,20 @@ from rehone.config import Data
 from rehone.data.facts import ODD_LABEL
 from rehone.data.files import FileInfo
 from rehone.data.schema import family, unify
-from rehone.data.times import INSTANT, TIME, instant, midnight
+from rehone.data.times import INSTANT, TIME, instant, is_time, midnight
 from rehone.records import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Knows how the columns of any file become the agreed ones."""
+    """Knows how the columns of any file become the agreed ones.
+
+    A label that became known after `as_of` is null, and so is the time at which it did.
+    """
 
     policy: Data
     columns: Mapping[str, pl.DataType]
+    as_of: datetime
 
     def frame(self, file: FileInfo, window: Window | None = None) -> pl.LazyFrame:
         """Read one file; one that lies wholly inside the window needs no filter."""
@@ -31,7 +36,7 @@ class Reader:
         else:
             time = instant(policy.time_column or "", file.schema[policy.time_column or ""], policy.timezone)
         columns = [self._column(file, stored, name, agreed) for name, agreed in self._ordinary()]
-        both = labels(policy.label, stored.get(policy.label), file.partitions)
+        both = self._labels(file, stored)
         rows = file.scan(stored).select(time.alias(TIME), *columns, *both)
         if window is None or is_inside(file, window):
             return rows.filter(pl.col(TIME).is_not_null()) if file.untimed else rows
@@ -56,7 +61,26 @@ class Reader:
             stored.update(dict.fromkeys(text, pl.String()))
         return stored
 
+    def _labels(self, file: FileInfo, stored: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl.Expr]:
+        both, known = labels(self.policy.label, stored.get(self.policy.label), file.partitions), self._is_known(stored)
+        if known is None:
+            return both
+        label, odd = (pl.when(known).then(each) for each in both)
+        return label.alias(self.policy.label), odd.alias(ODD_LABEL)
+
+    def _is_known(self, stored: Mapping[str, pl.DataType]) -> pl.Expr | None:
+        """Say of each row whether its label was known; a label whose time is not there is not."""
+        name = self.policy.label_time_column
+        if name is None:
+            return None
+        if name not in stored or not is_time(stored[name]):
+            return pl.lit(value=False)
+        return (instant(name, stored[name], self.policy.timezone) <= self.as_of).fill_null(value=False)
+
     def _column(self, file: FileInfo, stored: Mapping[str, pl.DataType], name: str, agreed: pl.DataType) -> pl.Expr:
+        if name in stored and name == self.policy.label_time_column:
+            read = unify(name, stored[name], agreed, self.policy)
+            return pl.when(read <= self.as_of).then(read).alias(name)
         if name in stored:
             return unify(name, stored[name], agreed, self.policy).alias(name)
         return pl.lit(file.partitions.get(name), dtype=pl.String()).cast(agreed, strict=False).alias(name)

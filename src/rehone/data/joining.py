@@ -260,5 +260,6 @@ def _policy(config: Config, *, time_column: str | None) -> Data:
             "features": () if is_database(labels or config.data.source) else None,
             "categorical": tuple({*config.data.categorical, *((own,) if own else ())}),
             "history_days": None,
+            "label_time_column": None if labels else config.data.label_time_column,
         }
     )

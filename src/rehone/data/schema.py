@@ -61,10 +61,11 @@ def agree(files: Sequence[FileInfo], policy: Data) -> Agreed:
     present = {name: len(types[name]) for name in columns}
     partitions = {n: t for n, t in _partition_types(files).items() if n not in columns}
     features = _features(columns | _no_clocks(partitions, files), present, len(filled), policy)
-    used = {*features, policy.label, policy.time_column}
+    known = (policy.label_time_column,) if policy.label_time_column else ()
+    used = {*features, *known, policy.label, policy.time_column}
     found = [
         *_differing(odd, columns, len(filled), used),
-        *_absent(types, filled, features),
+        *_absent(types, filled, (*features, *known)),
         *_left_out(columns, present, len(filled), policy),
     ]
     return Agreed(columns | partitions, features, tuple(found))
@@ -79,13 +80,14 @@ def reserved(policy: Data) -> set[str]:
         policy.entity_column,
         policy.score_column,
         policy.label_due_column,
+        policy.label_time_column,
     )
     return {role for role in roles if role}
 
 
 def unify(name: str, stored: pl.DataType, agreed: pl.DataType, policy: Data) -> pl.Expr:
     """Read a stored column as the agreed type; a value that does not fit is null."""
-    if name == policy.label_due_column and is_time(stored):
+    if name in (policy.label_due_column, policy.label_time_column) and is_time(stored):
         return instant(name, stored, policy.timezone).alias(name)
     column = pl.col(name)
     if stored == agreed:
@@ -122,6 +124,8 @@ def _majority(
     """Return the agreed type, and the files whose type is of another family, by that type."""
     if name == policy.label_due_column:
         return INSTANT, {}
+    if name == policy.label_time_column:
+        return INSTANT, _no_times(by_file)
     if name in policy.categorical:
         return pl.String(), {}
     kinds = {path: family(dtype) for path, dtype in by_file.items() if family(dtype) != "nothing"}
@@ -137,6 +141,15 @@ def _majority(
         if file.path in others and not _is_harmless(file, name, agreed):
             odd.setdefault(str(by_file[file.path]), []).append(file.path)
     return agreed, odd
+
+
+def _no_times(by_file: Mapping[str, pl.DataType]) -> dict[str, list[str]]:
+    """Return the files, by type, in which a column holds values that are no times."""
+    odd: dict[str, list[str]] = {}
+    for path, dtype in by_file.items():
+        if not is_time(dtype) and family(dtype) != "nothing":
+            odd.setdefault(str(dtype), []).append(path)
+    return odd
 
 
 def _widest(types: Sequence[pl.DataType], kind: str) -> pl.DataType:

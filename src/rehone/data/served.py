@@ -37,7 +37,8 @@ _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 def log_policy(config: Config) -> Data:
     """Say how the files of the log are read: by the time of the answer, in UTC, without a label."""
     roles = {"source": config.predictions.folder, "time_column": AT, "timezone": "UTC"}
-    return config.data.model_copy(update={**roles, "label_due_column": None, "score_column": SCORE, "exclude": ()})
+    unknown = {"label_due_column": None, "label_time_column": None, "label_completeness": None}
+    return config.data.model_copy(update={**roles, **unknown, "score_column": SCORE, "exclude": ()})
 
 
 def open_served(config: Config, *, as_of: datetime, since: datetime | None = None) -> Served:

@@ -56,6 +56,7 @@ class Taught(Source):
         self._reader = _Joined(
             policy,
             self._agreed.columns,
+            served.as_of,
             labels=lambda: self._arrived.labels,
             own=self._own,
             ids=ids,

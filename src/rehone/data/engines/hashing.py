@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from rehone.data.engines.table import DUE, MICROS, Table, narwhals
+from rehone.data.engines.table import DUE, KNOWN, MICROS, Table, narwhals
 from rehone.data.schema import family
 from rehone.records import Window
 
@@ -57,6 +57,8 @@ def _text(table: Table, name: str) -> Any:
     column = nw.col(name)
     if name == table.policy.label_due_column:
         return _moment(DUE)
+    if name == table.policy.label_time_column:
+        return _moment(KNOWN)
     if isinstance(dtype, pl.Boolean):
         return _there(column, nw.when(column == nw.lit(value=True)).then(nw.lit("1")).otherwise(nw.lit("0")))
     if family(dtype) == "text":

@@ -25,7 +25,18 @@ from rehone.data.engines.facts import (
 )
 from rehone.data.engines.hashing import ALL_HASHES, HASH, digest, hashed
 from rehone.data.engines.naming import NAMED, frame_of
-from rehone.data.engines.table import DUE, MICROS, Table, count_if, micros, moment_of, narwhals, open_table
+from rehone.data.engines.table import (
+    DUE,
+    KNOWN,
+    MICROS,
+    Table,
+    as_known,
+    count_if,
+    micros,
+    moment_of,
+    narwhals,
+    open_table,
+)
 from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, ask, columns_of, missing_days
 from rehone.data.files import FileInfo
 from rehone.data.frames import labels
@@ -52,8 +63,8 @@ def open_engine(policy: Data, root: Path, *, as_of: datetime, frame: Any = None)
     moment = as_of.astimezone(UTC)
     if frame is None:
         frame = frame_of(policy.source, root, start=oldest(policy, moment), as_of=moment)
-        return EngineSource(open_table(policy, frame), moment)
-    table = open_table(policy, frame)
+        return EngineSource(as_known(open_table(policy, frame), moment), moment)
+    table = as_known(open_table(policy, frame), moment)
     return EngineSource(table, moment, name=f"a {table.dialect.title} frame")
 
 
@@ -307,8 +318,8 @@ class EngineSource:
                 "set data.max_negatives, shorten data.lookback_days or data.history_days, or lower train.holdout"
             )
         stored = [name for name in wanted if name in self.table.types]
-        due = self.policy.label_due_column
-        moved = [*stored, MICROS, *also, *([DUE] if due in stored else [])]
+        moments = {self.policy.label_due_column: DUE, self.policy.label_time_column: KNOWN}
+        moved = [*stored, MICROS, *also, *(moments[name] for name in stored if name in moments)]
         brought = self.table.frame(rows.select(*(self._travelling(name) for name in moved)))
         found = brought.select(
             pl.col(MICROS).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(TIME),
@@ -334,8 +345,9 @@ class EngineSource:
         for name in wanted:
             if name in (policy.label, ODD_LABEL):
                 made.append(both[0 if name == policy.label else 1])
-            elif name == policy.label_due_column:
-                made.append(pl.col(DUE).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(name))
+            elif name in (policy.label_due_column, policy.label_time_column):
+                moment = pl.col(DUE if name == policy.label_due_column else KNOWN).cast(pl.Int64)
+                made.append(moment.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(name))
             else:
                 made.append(unify(name, schema[name], self.columns[name], policy).alias(name))
         return made

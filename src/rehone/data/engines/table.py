@@ -19,8 +19,8 @@ from rehone.data.schema import family
 from rehone.errors import ConfigError, DataError
 from rehone.records import Window
 
-MICROS, DUE = "__us__", "__due__"
-"""Event time and due time of the label, as microseconds of UTC since 1970."""
+MICROS, DUE, KNOWN = "__us__", "__due__", "__known__"
+"""Event time, due time of the label and when it became known, as microseconds of UTC since 1970."""
 
 ONE = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -205,7 +205,9 @@ def _timed(table: Table) -> Table:
     nw, policy = narwhals(), table.policy
     time = _time_column(table)
     due = policy.label_due_column
+    known = _label_time(table)
     wanted = {MICROS: time} | ({DUE: due} if due is not None and due in table.types else {})
+    wanted |= {KNOWN: known} if known is not None else {}
     kinds = {name: _kind(table.types[name], name) for name in wanted.values()}
     try:
         native = table.dialect.moments(table.native, wanted, kinds)
@@ -232,6 +234,28 @@ def _time_column(table: Table) -> str:
             "Correct data.time_column"
         )
     return name
+
+
+def _label_time(table: Table) -> str | None:
+    name = table.policy.label_time_column
+    if name is not None and name not in table.types:
+        raise DataError(
+            f"label_time_column {name!r} is not in the frame of data.source: its columns are "
+            f"{', '.join(list(table.types)[:20])}. Correct it, or use label_delay_days"
+        )
+    return name
+
+
+def as_known(table: Table, as_of: datetime) -> Table:
+    """Hide the labels that became known after a moment; without data.label_time_column nothing is hidden."""
+    name, label = table.policy.label_time_column, table.policy.label
+    if name is None:
+        return table
+    nw = narwhals()
+    seen = nw.col(KNOWN) <= micros(as_of)
+    columns = [c for c in (label, name, KNOWN) if c in table.types or c == KNOWN]
+    rows = table.rows.with_columns(*(nw.when(seen).then(nw.col(c)).alias(c) for c in columns))
+    return Table(table.policy, table.dialect, table.types, rows.to_native(), rows)
 
 
 def _kind(dtype: pl.DataType, name: str) -> str:

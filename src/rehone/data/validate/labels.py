@@ -73,25 +73,36 @@ def _label_nulls(case: Case) -> Iterator[Check]:
     if facts.label_type is None or not facts.mature_rows:
         return
     rows = "1 matured row has" if facts.null_labels == 1 else f"{facts.null_labels:,} matured rows have"
+    allowed = _allowed(case)
     detail = (
-        f"{rows} no label, of {facts.mature_rows:,}; 0 are allowed"
+        f"{rows} no label, of {facts.mature_rows:,}; {allowed:,} are allowed"
         if facts.null_labels
         else "every matured row has a label"
     )
     remedy = "raise label_delay_days until labels have arrived, or fill them in"
+    if case.policy.label_completeness is not None:
+        remedy = (
+            "wait until the delay of labels is known (`rehone check` shows it), or raise label_delay_days until then"
+        )
     if facts.null_labels and facts.unlabelled_files:
         detail += f"; there is no column {case.policy.label!r} in {named(facts.unlabelled_files)}"
         remedy = "write those files again with the column, or raise label_delay_days until labels have arrived"
     yield Check(
         name="label_nulls",
         subject=case.policy.label,
-        status=ACT if facts.null_labels else OK,
+        status=ACT if facts.null_labels > allowed else OK,
         value=float(facts.null_labels),
-        limit=0.0,
+        limit=float(allowed),
         n=facts.mature_rows,
         detail=detail,
-        remedy=remedy if facts.null_labels else "",
+        remedy=remedy if facts.null_labels > allowed else "",
     )
+
+
+def _allowed(case: Case) -> int:
+    """Return how many matured rows may be without a label: those that the wanted completeness leaves out."""
+    wanted = case.policy.label_completeness
+    return 0 if wanted is None else math.floor((1 - wanted) * case.facts.mature_rows)
 
 
 def _label_rate(case: Case) -> Iterator[Check]:
