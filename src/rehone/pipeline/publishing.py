@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from rehone import artifact, codec, profile, signing
+from rehone import artifact, codec, estimate, profile, signing
 from rehone.pipeline.comparison import marks
 from rehone.pipeline.scene import Ending, Scene
 from rehone.pipeline.taking import weights_of
@@ -54,8 +54,9 @@ def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
     scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
     if scene.population is not None:  # a sample was drawn, and the counts are of all rows
         found = profile.scored_drawn(trailing["__time__"], scores[last], weights_of(trailing))
-        return replace(scene.population, scores=found, threshold=predictor.threshold)
-    return profile.build(
+        drawn = replace(scene.population, scores=found, threshold=predictor.threshold)
+        return _with_worth(drawn, scene, trailing, scores[last])
+    made = profile.build(
         trailing,
         predictor.contract,
         window=window,
@@ -63,6 +64,15 @@ def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
         scores=scores[last],
         threshold=predictor.threshold,
     )
+    return _with_worth(made, scene, trailing, scores[last])
+
+
+def _with_worth(made: Profile, scene: Scene, rows: pl.DataFrame, scores: np.ndarray) -> Profile:
+    """Remember what out-of-sample scores were worth, so that later ones can be estimated before labels are due."""
+    if made.scores is None:
+        return made
+    labels = rows[scene.config.data.label].cast(pl.Float64).to_numpy()
+    return replace(made, scores=estimate.with_worth(made.scores, scores, labels, weights_of(rows)))
 
 
 def _manifest(scene: Scene) -> Manifest:
