@@ -29,7 +29,7 @@ from rehone.records.evidence import (
     TriggerDecision,
 )
 from rehone.records.facts import Check, Contract, Feature, Window, worst
-from rehone.records.foresight import DelayCurve, Estimate, Estimated, Probe, Realised, Shift, TrackRecord
+from rehone.records.foresight import DelayCurve, Estimate, Estimated, HeldEstimate, Probe, Realised, Shift, TrackRecord
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile, Spread
 from rehone.records.proofs import DrillReport, Pairs, Replay, Sabotage
@@ -89,6 +89,7 @@ __all__ = [
     "FeatureProfile",
     "FileDigest",
     "FleetRun",
+    "HeldEstimate",
     "Manifest",
     "Metrics",
     "ModelVersion",

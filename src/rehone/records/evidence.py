@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rehone.records.facts import Check, Window
-from rehone.records.foresight import DelayCurve, Estimate, Estimated, Shift
+from rehone.records.foresight import DelayCurve, Estimate, Estimated, HeldEstimate, Shift
 from rehone.records.words import TriggerKind
 
 
@@ -123,7 +123,8 @@ class Evidence:
 
     `origin` says where drift and performance come from: "data" (the source, scored again) or
     "served" (the prediction log), which alone fills `coverage`, `served` and `skew`. `maturity` is
-    there when label delays are learned; `estimated` says how the champion does before labels are due.
+    there when label delays are learned; `estimated` says how the champion does before labels are due,
+    `held` what became of the newest such estimate whose labels are due by now.
     """
 
     as_of: datetime
@@ -144,6 +145,7 @@ class Evidence:
     skew: tuple[Skew, ...] = ()
     maturity: DelayCurve | None = None
     estimated: Estimated | None = None
+    held: HeldEstimate | None = None
     shift: Shift | None = None
     attempts: Attempts = field(default_factory=Attempts)
 

@@ -73,6 +73,22 @@ class Estimated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldEstimate:
+    """An estimate of an earlier run held against what labels of that window showed once they were due.
+
+    `run_id` made it, of the same champion. `covered` says whether the recall that was measured lies
+    within the interval that was estimated; `None` when it could not be measured, and `detail` says why.
+    """
+
+    run_id: str
+    window: Window
+    estimated: Estimate
+    measured: Estimate | None = None
+    covered: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
     """What kind of change the evidence speaks of, and what that suggests.
 
