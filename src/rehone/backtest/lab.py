@@ -112,15 +112,15 @@ class Reigning(Champion):
     marks: NDArray[np.uint64] | None = field(default=None, repr=False)
 
     @property
-    def profile(self) -> Profile | None:  # type: ignore[override]  # it is known, and read from no file
+    def profile(self) -> Profile | None:
         return self.fitted.profile if self.fitted else None
 
     @property
-    def predictor(self) -> Predictor:  # type: ignore[override]
+    def predictor(self) -> Predictor:
         return cast(Predictor, echo(self.fitted)) if self.fitted else super().predictor
 
     @property
-    def fingerprints(self) -> NDArray[np.uint64] | None:  # type: ignore[override]
+    def fingerprints(self) -> NDArray[np.uint64] | None:
         return self.marks
 
 
@@ -253,9 +253,9 @@ class Shelf:
     @classmethod
     def of(cls, history: History, config: Config, windows: Sequence[str]) -> Shelf:
         """Return the shelf of a history and of all keys that a model depends on."""
-        keys = {"data": config.data, "train": config.train, "seed": config.project.seed}
-        said = codec.encode({k: v if isinstance(v, int) else v.model_dump(mode="json") for k, v in keys.items()})
-        text = said + history.sha256.encode() + repr((FORMAT, sorted(windows))).encode()
+        keys = {"data": config.data.model_dump(mode="json"), "train": config.train.model_dump(mode="json")}
+        said = codec.encode({**keys, "seed": config.project.seed, "windows": sorted(windows), "format": FORMAT})
+        text = said + history.sha256.encode()
         return cls(config.cache_path / "backtest" / hashlib.sha256(text).hexdigest()[:16])
 
     def get(self, day: datetime) -> Made | None:

@@ -51,7 +51,6 @@ class History:
     due: NDArray[np.int64] = field(repr=False)
     known: NDArray[np.int64] = field(repr=False)
     labels: NDArray[np.int8] = field(repr=False)
-    findings: tuple[Check, ...] = ()
 
     @property
     def start(self) -> datetime:
@@ -103,21 +102,28 @@ def read_history(source: data.Rows, config: Config) -> History:
     if not frame.height:
         raise DataError(f"{config.data.source!r} has no row to replay")
     frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
+    return history_of(frame, config, features)
+
+
+def history_of(frame: pl.DataFrame, config: Config, features: tuple[str, ...]) -> History:
+    """Return the history of rows that were read before."""
+    roles = config.data
     times = _micros_of(frame[TIME])
     due = times + round(roles.label_delay_days * 86_400_000_000)
     if roles.label_due_column is not None:
         due = _micros_of(frame[roles.label_due_column], never=True)
-    known = due if roles.label_time_column is None else _micros_of(frame[roles.label_time_column], never=True)
+    known = due
+    if roles.label_time_column is not None:
+        known = np.maximum(due, _micros_of(frame[roles.label_time_column], never=True))
     return History(
         config=config,
         frame=frame,
-        columns={name: source.columns[name] for name in wanted},
+        columns={name: dtype for name, dtype in frame.schema.items() if name not in (TIME, ROW, ODD_LABEL)},
         features=features,
         times=times,
         due=due,
         known=known,
         labels=frame[roles.label].cast(pl.Int8, strict=False).fill_null(-1).to_numpy(),
-        findings=source.findings,
     )
 
 

@@ -57,11 +57,9 @@ def policies(config: Config, *, every: float) -> tuple[Policy, ...]:
     recall = config.trigger.min_recall or 0.6
     both = tuple(config.train.windows)
     found = [Policy(name="never", says="the first version is kept for ever", trigger=QUIET)]
-    for days in dict.fromkeys(on_grid(days, every) for days in (7, 30, 90)):
-        found.append(_calendar(days, ()))
-    for window in ("trailing", "all"):
-        if len(both) > 1 or window not in both:
-            found.append(_calendar(on_grid(30, every), (window,)))
+    found += [_calendar(days, ()) for days in dict.fromkeys(on_grid(days, every) for days in (7, 30, 90))]
+    others = [window for window in ("trailing", "all") if len(both) > 1 or window not in both]
+    found += [_calendar(on_grid(30, every), (window,)) for window in others]
     found += [
         Policy(name="psi", says="PSI of a feature >= 0.25", trigger={**QUIET, "psi_action": 0.25}),
         Policy(name="ks", says="KS distance of scores >= 0.20", trigger={**QUIET, "ks_action": 0.20}),

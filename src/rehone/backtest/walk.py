@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rehone import compare, data, gate, metrics, trigger
+from rehone import data, forecast, gate, metrics, trigger
 from rehone.backtest.lab import Fitted, Made, Refused, best, echo, reigning
 from rehone.backtest.past import TIME, History, Past, micros
 from rehone.backtest.policies import Policy
@@ -20,7 +20,7 @@ from rehone.pipeline.evidence import Look, attempts, findings, look
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.story import _columns, trailing_window
 from rehone.pipeline.words import acting, all_of
-from rehone.records import Attempts, Evidence, Outcome, RunStatus, TriggerKind, Verdict
+from rehone.records import Attempts, Evidence, Outcome, Realised, RunStatus, TriggerKind, Verdict, Window
 from rehone.runlog import Line
 
 
@@ -197,6 +197,7 @@ class _Walker:
     lines: list[Line] = field(default_factory=list)
     reigns: list[tuple[datetime, Fitted]] = field(default_factory=list)
     replaced: Fitted | None = None
+    promise: Realised | None = None
 
     def __post_init__(self) -> None:
         self.reigns.append((self.live.as_of, self.live))
@@ -246,7 +247,7 @@ class _Walker:
             )
         )
         if passed:
-            self.replaced = self.live
+            self.promise, self.replaced = _promised(self.config, challenger, self.live, verdict), self.live
             self._enthrone(day, challenger)
 
     def _enthrone(self, day: datetime, model: Fitted) -> None:
@@ -260,24 +261,28 @@ class _Walker:
         self.events.append(Event(day=day, trigger=kind, ending=ending, sentence=said, model=name))
 
     def _roll_back(self, day: datetime) -> None:
-        """Put the replaced version back when matured labels show, beyond chance, that it was better."""
-        if self.replaced is None:
+        """Put the replaced version back when its promotion turns out a regret, by the rule of `forecast`."""
+        promise, history = self.promise, self.stage.history
+        if promise is None or self.replaced is None:
             return
-        rows = matured(self.stage.history, self.born, day)
-        labels = self.stage.history.labels[rows]
-        if min(int((labels == 1).sum()), int((labels == 0).sum())) < self.config.trigger.min_positives:
+        rows = matured(history, promise.promoted_at, day)
+        labels = history.labels[rows]
+        positives = int((labels == 1).sum())
+        fewest = self.config.gate.min_positives
+        if min(positives, rows.size - positives) < forecast.FEWEST or not forecast.ripe(
+            promise, positives, day, fewest=fewest
+        ):
             return
-        before, after = self.replaced.scores[rows], self.live.scores[rows]
-        days = self.stage.history.times[rows] // 86_400_000_000
-        if np.unique(days[labels == 1]).size < 3:
-            return
-        found = compare.delong_blocks(labels, before, after, days)
-        if found.se is not None and found.upper((1 + self.config.trigger.interval_level) / 2) < 0:
-            said = (
-                f"ROC-AUC {found.challenger:.4f} since its promotion, {found.champion:.4f} by the version it replaced"
-            )
-            back, self.replaced = self.replaced, None
-            self._note(day, None, "rolled_back", said, back)
+        outcome = forecast.Outcome(
+            labels=labels,
+            replaced=self.replaced.scores[rows],
+            promoted=self.live.scores[rows],
+            blocks=history.times[rows] // _DAY,
+        )
+        told = forecast.close(promise, outcome, Window(promise.promoted_at, day))
+        back, self.promise = self.replaced, None
+        if told.regret:
+            self._note(day, None, "rolled_back", told.detail, back)
             self._enthrone(day, back)
 
     def _excess(self, day: datetime) -> bool:
@@ -302,6 +307,31 @@ _STATUS = {
     "inconclusive": RunStatus.INCONCLUSIVE,
     "invalid": RunStatus.FAILED,
 }
+
+
+_DAY = 86_400_000_000
+
+
+def _promised(config: Config, promoted: Fitted, replaced: Fitted, verdict: Verdict) -> Realised | None:
+    """Return what the gate promised of a promotion, as `forecast.promised` reads it from a record."""
+    seen = next((check for check in verdict.checks if check.name == forecast.COMPARED), None)
+    if seen is None or seen.value is None:
+        return None
+    day = promoted.as_of
+    return Realised(
+        run_id=f"{day:%Y%m%d}",
+        version=promoted.id,
+        replaced=replaced.id,
+        promoted_at=day,
+        predicted=seen.value,
+        predicted_interval=seen.interval,
+        window=Window(day, day),
+        n=0,
+        positives=0,
+        level=2 * config.gate.level - 1,
+        open=True,
+        positives_needed=max(seen.positives or 0, config.gate.min_positives, forecast.FEWEST),
+    )
 
 
 def _ending(verdict: Verdict) -> str:

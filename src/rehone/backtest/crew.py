@@ -1,0 +1,108 @@
+"""Make the models of many days in processes of their own, which leave each on the shelf as it is done.
+
+Nothing is lost when any of them is killed: whoever asks next makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from rehone.backtest.lab import Shelf, make
+from rehone.backtest.past import History, history_of
+from rehone.config import Config
+
+WORTH_IT = 6
+"""Days below which starting processes costs more than it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How many processes make models, and how those on the way are told."""
+
+    size: int
+    done: Callable[[datetime], None]
+
+
+def make_all(history: History, shelf: Shelf, days: Sequence[datetime], windows: Sequence[str], crew: Crew) -> None:
+    """Make what is missing on the shelf for these days; what a process could not make is left to be made here."""
+    missing = [day for day in days if shelf.get(day) is None]
+    for day in days:
+        if day not in missing:
+            crew.done(day)
+    if crew.size < 2 or len(missing) < WORTH_IT:
+        return
+    job = _written(history, shelf, missing, windows)
+    told: queue.Queue[str | None] = queue.Queue()
+    hands = [_hired(job, number, crew.size) for number in range(crew.size)]
+    try:
+        for hand in hands:
+            threading.Thread(target=_listen, args=(hand, told), daemon=True).start()
+        left = len(hands)
+        while left:
+            line = told.get()
+            if line is None:
+                left -= 1
+            else:
+                crew.done(datetime.fromisoformat(line.strip()))
+    finally:
+        for hand in hands:
+            hand.terminate()
+            hand.wait()
+
+
+def _listen(hand: subprocess.Popen[str], told: queue.Queue[str | None]) -> None:
+    for line in hand.stdout or ():
+        told.put(line)
+    told.put(None)
+
+
+def _hired(job: Path, number: int, of: int) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "rehone.backtest.crew", str(job), str(number), str(of)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+
+
+def _written(history: History, shelf: Shelf, days: Sequence[datetime], windows: Sequence[str]) -> Path:
+    """Write what the processes are to do, beside the shelf."""
+    shelf.folder.mkdir(parents=True, exist_ok=True)
+    history.frame.write_ipc(shelf.folder / "history.arrow")
+    job = shelf.folder / "job.json"
+    said = {
+        "config": history.config.as_json(),
+        "root": str(history.config.root),
+        "features": history.features,
+        "windows": list(windows),
+        "days": [day.isoformat() for day in days],
+    }
+    job.write_text(json.dumps(said))
+    return job
+
+
+def work(job: Path, number: int, of: int) -> None:
+    """Make the models of every `of`-th day of a job and say of each that it is there.
+
+    Ends when nobody listens any more.
+    """
+    said = json.loads(job.read_text())
+    config = Config(**said["config"], root=Path(said["root"]))
+    one = config.train.model_copy(update={"parallel": 1})
+    history = history_of(pl.read_ipc((job.parent / "history.arrow").read_bytes()), config, tuple(said["features"]))
+    shelf = Shelf(job.parent)
+    for text in said["days"][number::of]:
+        day = datetime.fromisoformat(text)
+        shelf.put(day, make(history, config.model_copy(update={"train": one}), day, said["windows"]))
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
