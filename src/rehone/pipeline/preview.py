@@ -8,6 +8,7 @@ from rehone import data, trigger
 from rehone.config import Config
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
 from rehone.pipeline.feeds import Feeds
+from rehone.pipeline.holding import held
 from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.story import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
@@ -36,16 +37,15 @@ def preview(config: Config, *, as_of: datetime, now: datetime, frame: object | N
     if champion and champion.why_not:
         return _no_preview(config, as_of, champion)
     config, feeds, maturity = open_matured(config, as_of, champion=champion is not None, frame=frame)
-    evidence = look(
-        Look(
-            config=config,
-            feeds=feeds,
-            champion=champion,
-            as_of=as_of,
-            attempts=attempts(lines, as_of),
-            maturity=maturity,
-        )
+    view = Look(
+        config=config,
+        feeds=feeds,
+        champion=champion,
+        as_of=as_of,
+        attempts=attempts(lines, as_of),
+        maturity=maturity,
     )
+    evidence = held(view, look(view), RunLog.of(config))
     decision = trigger.decide(evidence, config.trigger, config.predictions)
     found = findings(feeds, config, as_of, champion)
     broken = (*acting(found), *decision.incidents)

@@ -27,6 +27,8 @@ _KINDS = {
     "score_ks": TriggerKind.DRIFT,
     "recall": TriggerKind.PERFORMANCE,
     "cost_per_1000": TriggerKind.PERFORMANCE,
+    "estimated_recall": TriggerKind.PERFORMANCE,
+    "estimated_cost_per_1000": TriggerKind.PERFORMANCE,
     "age": TriggerKind.AGE,
 }
 _RESTS = (TriggerKind.DRIFT, TriggerKind.PERFORMANCE, TriggerKind.AGE)

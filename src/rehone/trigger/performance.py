@@ -1,4 +1,4 @@
-"""Judge recall and cost of matured labels: a limit is crossed when the whole interval is beyond it."""
+"""Judge recall and cost, of matured labels and as estimated: a limit is crossed when the whole interval is beyond it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rehone.config import Trigger
 from rehone.records import Check, CheckStatus, Estimate, Evidence
+from rehone.trigger.estimated import estimate_checks
 from rehone.trigger.words import unmeasured
 
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
@@ -19,6 +20,7 @@ def performance_checks(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
         yield _floor("recall", evidence.recall, policy.min_recall, why)
     if policy.max_cost_per_1000 is not None:
         yield _ceiling("cost_per_1000", evidence.cost_per_1000, policy.max_cost_per_1000, why)
+    yield from estimate_checks(evidence, policy)
 
 
 def _floor(name: str, found: Estimate | None, limit: float, why: str) -> Check:
