@@ -18,8 +18,10 @@ from rehone.config import Config
 from rehone.data import Rows
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline import forecasts, recalibrating
+from rehone.pipeline.anchors import past_champions
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
+from rehone.pipeline.holding import held
 from rehone.pipeline.judging import judge
 from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.probing import probe
@@ -158,7 +160,8 @@ def _look(scene: Scene) -> Ending | None:
     draft.note(data_checks=found)
     if broken := acting(found):
         return RunStatus.FAILED, all_of("data incident", broken)
-    evidence = look(replace(_view(config, scene, forced=scene.door.force), maturity=maturity))
+    view = replace(_view(config, scene, forced=scene.door.force), maturity=maturity)
+    evidence = held(view, look(view), scene.runlog)
     draft.note(realised=forecasts.realised(scene))
     draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))
     if scene.champion is None:
@@ -342,7 +345,8 @@ def _promote(scene: Scene) -> Ending:
 
 def _clean_up(scene: Scene) -> None:
     try:
-        scene.store.collect(scene.config.deploy.keep_versions)
+        anchors = past_champions(scene.store, (), scene.door.as_of).versions
+        scene.store.collect(scene.config.deploy.keep_versions, also=anchors)
     except (StoreError, OSError):  # old versions that stay behind do no harm
         log.warning("clean-up failed", exc_info=True, extra={"run_id": scene.door.run_id})
 
