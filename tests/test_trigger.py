@@ -82,7 +82,7 @@ def test_drift_names_the_worst_feature_with_value_and_limit_and_then_the_others(
     decision = decide(evidence(drift=drift), Trigger())
     assert decision.kind is TriggerKind.DRIFT
     assert decision.reason == (
-        "PSI of distance is 0.9, at or above 0.25 (adjusted p 2e-09), above 7 10.0% -> 60.0%; also psi(hour) 0.3"
+        "PSI of distance is 0.9, at or above 0.25 (adjusted p 2e-09; chance alone: 0.035 once a year), above 7 10.0% -> 60.0%; also psi(hour) 0.3"
     )
 
 
@@ -122,8 +122,8 @@ def test_an_incident_blocks_every_reason_even_force() -> None:
         decision = decide(evidence(drift=(broken,), **more), Trigger())
         assert decision.blocked
         assert decision.reason == (
-            "training is blocked, PSI of amount is 2, at or above 0.25 (adjusted p 2e-09), a data incident (missing): "
-            "missing 0.0% -> 30.0%: repair the feed; if the change is real, list 'amount' in trigger.ignore until the "
+            "training is blocked, PSI of amount is 2, at or above 0.25 (adjusted p 2e-09; chance alone: 0.035 once a year), "
+            "a data incident (missing): missing 0.0% -> 30.0%: repair the feed; if the change is real, list 'amount' in trigger.ignore until the "
             "next version is live"
         )
     assert decide(evidence(drift=(broken,)), Trigger()).kind is None

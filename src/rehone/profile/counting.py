@@ -8,9 +8,9 @@ NaN are at most nothing, so they need no case of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from rehone.profile.reading import as_number, readable
 from rehone.records import Counts, FeatureKind, FeatureProfile, Profile, ScoreProfile
 
 TIME = "__time__"
+_DAY = "__day__"
 
 MOST_EXPRESSIONS = 2_000
 """Aggregates in one query; a wider profile is counted in several passes."""
@@ -52,15 +53,21 @@ def count(rows: pl.LazyFrame | pl.DataFrame, reference: Profile, *, score: str |
     found: dict[str, Sequence[Any]] = {}
     for part in _in_parts(questions):
         found |= _ask(lazy, part)
-    n, oldest, newest, *weekdays = found["rows"]
-    return Counts(
-        rows=n,
-        features=tuple(counted(like, n, found.get(f"__f{i}__")) for i, like in enumerate(reference.features)),
-        scores=scored(reference.scores, found.get("__score__")),
-        weekday_rows=tuple(weekdays) or (0,) * 7,
-        oldest=_aware(oldest),
-        newest=_aware(newest),
-    )
+    return _counts(reference, found)
+
+
+def count_days(rows: pl.DataFrame, reference: Profile) -> tuple[tuple[date | None, Counts], ...]:
+    """Count the rows of each UTC day of `__time__` apart, oldest first; `None` is of rows without a time."""
+    day = pl.col(TIME).dt.date().alias(_DAY)
+    found: dict[date | None, dict[str, Sequence[Any]]] = {}
+    for part in _in_parts(list(_questions(rows.collect_schema(), reference, None))):
+        asked = [(q.name, expression) for q in part for expression in q.asked]
+        ready = rows.lazy().with_columns(day, *(q.column.alias(q.name) for q in part if q.name != "rows"))
+        grouped = ready.group_by(_DAY).agg(e.alias(str(i)) for i, (_, e) in enumerate(asked))
+        for that, *answers in grouped.collect(engine="streaming").iter_rows():
+            found.setdefault(that, {}).update(_by_name(asked, answers))
+    ordered = sorted(found, key=lambda that: (that is None, that or date.min))
+    return tuple((that, _counts(reference, found[that])) for that in ordered)
 
 
 def add(parts: Iterable[Counts]) -> Counts:
@@ -139,13 +146,29 @@ def _ask(lazy: pl.LazyFrame, part: list[_Question]) -> dict[str, Sequence[Any]]:
     ready = lazy.with_columns(q.column.alias(q.name) for q in part if q.name != "rows")
     asked = [(q.name, expression) for q in part for expression in q.asked]
     answer = ready.select(e.alias(str(i)) for i, (_, e) in enumerate(asked)).collect(engine="streaming").row(0)
-    found: dict[str, list[Any]] = {q.name: [] for q in part}
-    for (name, _), value in zip(asked, answer, strict=True):
-        found[name].append(value)
+    return _by_name(asked, answer)
+
+
+def _by_name(asked: Iterable[tuple[str, pl.Expr]], answers: Iterable[Any]) -> dict[str, Sequence[Any]]:
+    found: dict[str, list[Any]] = {}
+    for (name, _), value in zip(asked, answers, strict=True):
+        found.setdefault(name, []).append(value)
     return dict(found)
 
 
 # --- what is answered ---------------------------------------------------------------------
+
+
+def _counts(reference: Profile, found: Mapping[str, Sequence[Any]]) -> Counts:
+    n, oldest, newest, *weekdays = found["rows"]
+    return Counts(
+        rows=n,
+        features=tuple(counted(like, n, found.get(f"__f{i}__")) for i, like in enumerate(reference.features)),
+        scores=scored(reference.scores, found.get("__score__")),
+        weekday_rows=tuple(weekdays) or (0,) * 7,
+        oldest=_aware(oldest),
+        newest=_aware(newest),
+    )
 
 
 def counted(like: FeatureProfile, n: int, answers: Sequence[Any] | None) -> FeatureProfile:

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rehone.profile.bins import categories, evenly, learn_drawn, score_edges
-from rehone.profile.build import flat, histogram, remembered
+from rehone.profile.build import dated_scores, flat, histogram, remembered
 from rehone.profile.clocks import clock_like
 from rehone.profile.counting import add
 from rehone.records import Contract, Counts, FeatureKind, Profile, ScoreProfile, Window
@@ -69,6 +69,6 @@ def scored_drawn(times: pl.Series, scores: Floats, weights: Floats) -> ScoreProf
     found, weight = scores[known], weights[known]
     edges = score_edges(evenly(found, weight))
     scale = weight.sum() / (weight**2).sum()
-    weekday = times.dt.weekday().fill_null(0).to_numpy()[known]
-    days = [histogram(found[weekday == day], edges, weight[weekday == day] * scale) for day in range(1, 8)]
-    return ScoreProfile(edges=edges, counts=tuple(map(sum, zip(*days, strict=True))), by_weekday=tuple(days))
+    whole = ScoreProfile(edges=edges, counts=histogram(found, edges, weight * scale))
+    dated = dated_scores(whole, times.filter(known), found, weight * scale)
+    return replace(dated, counts=tuple(map(sum, zip(*dated.by_weekday, strict=True))))
