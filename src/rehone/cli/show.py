@@ -14,6 +14,7 @@ from rehone.api import STAGES
 from rehone.cli.endings import BUG, of_run
 from rehone.cli.forecasts import probe_lines, realised_lines
 from rehone.cli.served import served_lines, shadow_lines
+from rehone.cli.shifts import recalibration_line, shift_lines
 from rehone.cli.text import check_lines, clipped, fact, moment, number, table, title, wrapped
 from rehone.config import is_database
 from rehone.records import (
@@ -120,6 +121,7 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
     if preview.data is not None:
         lines += _data(preview.data, width)
     lines += served_lines(preview.evidence, width)
+    lines += shift_lines(preview.evidence, width)
     if preview.trigger is not None:
         lines += _checks("Data incidents", preview.trigger.incidents, width)
         lines += _checks("Trigger", preview.trigger.checks, width)
@@ -138,6 +140,7 @@ def run_lines(record: RunRecord, project: str, *, width: int, deliveries: tuple[
         for stage in record.stages:
             lines += fact(stage.name, f"{stage.seconds:.1f} s: {stage.sentence or 'no word'}", width)
     lines += served_lines(record.evidence, width)
+    lines += shift_lines(record.evidence, width)
     if (fired := record.trigger) is not None:
         lines += [*_checks("Data incidents", fired.incidents, width), *_checks("Trigger checks", fired.checks, width)]
     lines += _checks("Data checks", record.data_checks, width)
@@ -297,6 +300,7 @@ def version_lines(version: ModelVersion, project: str, *, width: int) -> list[st
     lines += fact("made", f"{moment(m.created_at)}, as of {moment(m.as_of)}, by run {m.run_id}", width)
     given = ", ".join(f"{name}={value!r}" for name, value in m.params.items())
     lines += fact("model", f"{m.estimator}({given}), window {m.window_policy!r}", width)
+    lines += recalibration_line(m.recalibration, width)
     lines += fact("threshold", number(m.threshold, 6), width)
     trained = (
         f"{m.train_window}, {m.train_rows:,} rows, {m.train_positives:,} positives; newest row {_exact(m.train_end)}"

@@ -1,1 +1,0 @@
-"""Tell one kind of shift from another."""
