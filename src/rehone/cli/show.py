@@ -12,6 +12,7 @@ import click
 
 from rehone.api import STAGES
 from rehone.cli.endings import BUG, of_run
+from rehone.cli.estimates import estimate_lines, maturity_lines
 from rehone.cli.forecasts import probe_lines, realised_lines
 from rehone.cli.served import served_lines, shadow_lines
 from rehone.cli.shifts import recalibration_line, shift_lines
@@ -22,6 +23,7 @@ from rehone.records import (
     Check,
     DataWindow,
     Delivery,
+    Evidence,
     Metrics,
     ModelVersion,
     Preview,
@@ -120,8 +122,7 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
         lines += fact("window", f"{preview.evidence.window}, {preview.evidence.rows:,} rows", width)
     if preview.data is not None:
         lines += _data(preview.data, width)
-    lines += served_lines(preview.evidence, width)
-    lines += shift_lines(preview.evidence, width)
+    lines += _evidence(preview.evidence, width)
     if preview.trigger is not None:
         lines += _checks("Data incidents", preview.trigger.incidents, width)
         lines += _checks("Trigger", preview.trigger.checks, width)
@@ -139,8 +140,7 @@ def run_lines(record: RunRecord, project: str, *, width: int, deliveries: tuple[
         lines += title("Stages")
         for stage in record.stages:
             lines += fact(stage.name, f"{stage.seconds:.1f} s: {stage.sentence or 'no word'}", width)
-    lines += served_lines(record.evidence, width)
-    lines += shift_lines(record.evidence, width)
+    lines += _evidence(record.evidence, width)
     if (fired := record.trigger) is not None:
         lines += [*_checks("Data incidents", fired.incidents, width), *_checks("Trigger checks", fired.checks, width)]
     lines += _checks("Data checks", record.data_checks, width)
@@ -160,6 +160,12 @@ def run_lines(record: RunRecord, project: str, *, width: int, deliveries: tuple[
         f"  {repeat_command(record, project)}",
         *wrapped(_REPEATED, width, indent=2),
     ]
+
+
+def _evidence(evidence: Evidence | None, width: int) -> list[str]:
+    """Tell what is known of labels, of what was served, of the estimates and of what has changed."""
+    told = (maturity_lines, served_lines, estimate_lines, shift_lines)
+    return [line for tell in told for line in tell(evidence, width)]
 
 
 def _facts(record: RunRecord, width: int) -> list[str]:
