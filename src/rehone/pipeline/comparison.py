@@ -147,8 +147,8 @@ def _slices(config: Config, held: pl.DataFrame) -> Mapping[str, np.ndarray]:
 def _values(column: pl.Series) -> np.ndarray:
     if column.dtype.is_numeric() and column.n_unique() > MOST_VALUES:
         shares = [part / BINS for part in range(1, BINS)]
-        edges = sorted({column.quantile(share) for share in shares} - {None})
-        column = column.cut([float(edge) for edge in edges if edge is not None])
+        edges = {column.quantile(share) for share in shares}
+        column = column.cut(sorted(float(edge) for edge in edges if edge is not None))
     return column.cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
 
 

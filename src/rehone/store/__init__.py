@@ -23,7 +23,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rehone.codec import decode, encode
@@ -377,18 +377,19 @@ class Store:
                 said.append(f"{begun} unfinished {'version was' if begun == 1 else 'versions were'} removed")
         return tuple(said)
 
-    def collect(self, keep: int) -> tuple[str, ...]:
+    def collect(self, keep: int, *, also: Iterable[str] = ()) -> tuple[str, ...]:
         """Remove versions that nobody needs, and return their ids.
 
         Kept are the live version, the `keep` newest that a rollback may return to, what any
-        heartbeat names, the `keep` newest published ones, and any that is being read.
+        heartbeat names, the `keep` newest published ones, what `also` names, and any that is
+        being read.
 
         Raises:
             Locked: a run is under way elsewhere.
             StoreError: the log is damaged, or the disk does not allow it.
         """
         with self.lock("clean-up"):
-            needed = self._needed(keep)
+            needed = self._needed(keep) | set(also)
             return tuple(v for v in self._versions.ids() if v not in needed and self._remove(v))
 
     def _remove(self, version: str) -> bool:
