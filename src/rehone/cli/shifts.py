@@ -44,6 +44,9 @@ def _figures(shift: Shift) -> Iterator[tuple[str, str]]:
         then = "" if shift.slope_then is None else f" (it was {shift.slope_then:.2f})"
         over = "" if shift.intercept_then is None else f" (it was {shift.intercept_then:.2f})"
         yield "labels", f"slope {_said(shift.slope)}{then}, intercept {_said(shift.intercept)}{over}"
+    if shift.taught is not None:
+        older = "" if shift.taught_before is None else f", {shift.taught_before:.1%} of that of older ones"
+        yield "lesson", f"features beside the score save {shift.taught:.1%} of the log loss of new rows{older}"
     if shift.since is not None:
         yield "since", f"{shift.since:%Y-%m-%d}: another loss than before, beyond chance"
 

@@ -106,6 +106,7 @@ def _with_labels(asked: _Asked, facts: shift.Facts) -> shift.Facts:
         scores=scores,
         labels=rows[config.data.label].cast(pl.Float64).to_numpy(),
         days=rows["__time__"].dt.epoch("d").cast(pl.Int64).to_numpy(),
+        matrix=_matrix(asked, rows),
     )
     return replace(facts, matured=matured, recent=_midnight(view.as_of - reach))
 
@@ -118,6 +119,13 @@ def _labelled(asked: _Asked, window: Window) -> pl.DataFrame:
     _refuse_missing(asked, tuple(wanted))
     most = MATURED * asked.view.config.trigger.shift_rows
     return source.some(window, tuple(wanted), most, there=there).sort("__time__", maintain_order=True)
+
+
+def _matrix(asked: _Asked, rows: pl.DataFrame) -> np.ndarray | None:
+    """Encode the features, where they were read: logged scores speak without them."""
+    if asked.view.config.data.score_column:
+        return None
+    return artifact.encode(rows, asked.contract)[:, asked.kept]
 
 
 def _scores(asked: _Asked, rows: pl.DataFrame) -> np.ndarray:

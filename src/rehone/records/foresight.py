@@ -100,7 +100,9 @@ class Shift:
     out of sample. `off_support` is the share of current rows that lie outside of all reference
     rows. `since` is when the loss began to change. `suggestion` is one of "nothing", "fix_feed",
     "rethreshold", "retrain", "get_labels"; `retrain_from` the oldest row to learn from.
-    `unknown` says what could not be measured, and why.
+    `taught` is the share of the log loss that features save beside the score on new rows,
+    `taught_before` what the same lesson saves on older ones. `unknown` says what could not be
+    measured, and why.
     """
 
     kind: ShiftKind
@@ -118,6 +120,8 @@ class Shift:
     n_labelled: int = 0
     slope_then: float | None = None
     intercept_then: float | None = None
+    taught: float | None = None
+    taught_before: float | None = None
     unknown: tuple[str, ...] = ()
 
 

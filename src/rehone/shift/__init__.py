@@ -55,7 +55,7 @@ def _off_support(seen: Seen) -> Iterator[Answer]:
 
 
 def _concept(seen: Seen) -> Iterator[Answer]:
-    if seen.flatter or (seen.moved_beyond_odds and seen.level_far):
+    if seen.flatter or seen.taught or (seen.moved_beyond_odds and seen.level_far):
         yield ShiftKind.CONCEPT, "retrain", words.concept(seen)
 
 
@@ -109,6 +109,8 @@ def _measured(seen: Seen) -> Shift:
         n_labelled=now.n if now else 0,
         slope_then=found.then.slope if found else None,
         intercept_then=found.then.intercept if found else None,
+        taught=found.lesson.gain if found and found.lesson else None,
+        taught_before=found.lesson.before if found and found.lesson else None,
         unknown=facts.unknown,
     )
 

@@ -38,12 +38,18 @@ class Columns:
 class Matured:
     """Rows newer than all that the champion has learned from, whose label is known; all (n,), oldest first.
 
-    `days` number the day of each row since 1970, in UTC.
+    `days` number the day of each row since 1970, in UTC; `matrix` (n, features) is what the model reads.
     """
 
     scores: Floats = field(repr=False)
     labels: Floats = field(repr=False)
     days: NDArray[np.int64] = field(repr=False)
+    matrix: Floats | None = field(default=None, repr=False)
+
+    def part(self, use: NDArray[np.bool_]) -> Matured:
+        """Return some of the rows."""
+        matrix = None if self.matrix is None else self.matrix[use]
+        return Matured(scores=self.scores[use], labels=self.labels[use], days=self.days[use], matrix=matrix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ from rehone import reliability
 from rehone.records import ScoreProfile
 from rehone.reliability import Line
 from rehone.shift.facts import Facts, Floats, Matured
+from rehone.shift.lessons import Lesson, lesson
 
 FEWEST = 30
 """Positives and negatives that a line of labels over scores takes."""
@@ -33,7 +34,7 @@ class Meaning:
 
     `level` is by how much the odds of a row with the same score have changed, as a logarithm,
     where scores lie now; `level_error` and `slope_error` are of the differences. `since` is the
-    first day of another loss.
+    first day of another loss. `lesson` is what features teach beside the score.
     """
 
     now: Line
@@ -42,6 +43,7 @@ class Meaning:
     level_error: float
     prior: float
     since: datetime | None
+    lesson: Lesson | None = None
 
     @property
     def slope(self) -> float:
@@ -60,21 +62,27 @@ def meaning(facts: Facts) -> Meaning | None:
     The rows are those since the loss changed, or of the performance window when it did not.
     """
     matured, then = facts.matured, remembered_line(facts.remembered)
-    if matured is None or then is None:
+    if matured is None or then is None or then.slope <= 0:
         return None
     since = changed(matured, facts.seed)
     recent = since or facts.recent
     use = np.ones(matured.days.size, bool) if recent is None else matured.days >= (recent - _DAY_ZERO).days
     if not _enough(matured.labels[use]):
         since, use = None, np.ones(matured.days.size, bool)
-    if not _enough(matured.labels[use]):
+    new, older = matured.part(use), matured.part(~use)
+    now = reliability.line(new.scores, new.labels, blocks=new.days) if _enough(new.labels) else None
+    if now is None:
         return None
-    now = reliability.line(matured.scores[use], matured.labels[use], blocks=matured.days[use])
-    if now is None or then.slope <= 0:
-        return None
-    level, error = _level(now, then, matured.scores[use], matured.labels[use])
-    prior = float(matured.labels[use].mean())
-    return Meaning(now=now, then=then, level=level, level_error=error, prior=prior, since=since)
+    level, error = _level(now, then, new)
+    return Meaning(
+        now=now,
+        then=then,
+        level=level,
+        level_error=error,
+        prior=float(new.labels.mean()),
+        since=since,
+        lesson=lesson(new, older, (now, reliability.line(older.scores, older.labels) or then), facts.seed),
+    )
 
 
 def remembered_line(scores: ScoreProfile | None) -> Line | None:
@@ -93,13 +101,14 @@ def _enough(labels: Floats) -> bool:
     return min(float(labels.sum()), float(labels.size - labels.sum())) >= FEWEST
 
 
-def _level(now: Line, then: Line, scores: Floats, labels: Floats) -> tuple[float, float]:
+def _level(now: Line, then: Line, new: Matured) -> tuple[float, float]:
     """Return the change of log odds at the mean score of positives and negatives, and its standard error.
 
     There, half-way between the classes, intercept and slope are nearly independent of each other.
     """
-    odds = np.log(np.clip(scores, 1e-9, 1 - 1e-9) / np.clip(1 - scores, 1e-9, 1))
-    place = np.array([1.0, (odds[labels == 1].mean() + odds[labels == 0].mean()) / 2])
+    p = np.clip(new.scores, 1e-9, 1 - 1e-9)
+    odds = np.log(p) - np.log1p(-p)
+    place = np.array([1.0, (odds[new.labels == 1].mean() + odds[new.labels == 0].mean()) / 2])
     change = place @ np.array([now.intercept - then.intercept, now.slope - then.slope])
     return float(change), float(np.sqrt(place @ (now.covariance + then.covariance) @ place))
 

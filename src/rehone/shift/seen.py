@@ -23,6 +23,12 @@ EMPTY = 0.05
 FLATTER = 0.15
 """Share of its slope that the line of labels over scores loses before the meaning has changed."""
 
+TAUGHT = 0.02
+"""Share of the log loss that features save beside the score, on new rows and not on older ones, from which meaning has changed."""
+
+TAUGHT_ALONE = 0.06
+"""The same where there are no older rows to hold it against: the champion may always have been that wrong."""
+
 LEVEL = math.log(1.25)
 """Change of the odds at the same score, as a logarithm, from which it matters."""
 
@@ -79,6 +85,15 @@ class Seen:
     def flatter(self) -> bool:
         found = self.meaning
         return found is not None and found.slope < -FLATTER and found.slope < -SURE * found.slope_error
+
+    @property
+    def taught(self) -> bool:
+        """Whether new labels teach what older ones contradict."""
+        found = self.meaning.lesson if self.meaning else None
+        if found is None or found.gain < SURE * found.error:
+            return False
+        least = TAUGHT_ALONE if found.before is None else TAUGHT
+        return min(found.gain, found.change) > least and found.change > SURE * found.change_error
 
     @property
     def steeper(self) -> bool:

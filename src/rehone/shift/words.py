@@ -29,7 +29,8 @@ def concept(seen: Seen) -> str:
     """Say how labels follow scores now and then."""
     found = seen.meaning
     since = f" since about {found.since:%Y-%m-%d}" if found and found.since else ""
-    return f"the same inputs mean something else{since}: {_line(seen)}; {_inputs(seen)}; retrain{_from(seen)}"
+    taught = f"{_taught(seen)}; " if seen.taught else ""
+    return f"the same inputs mean something else{since}: {taught}{_line(seen)}; {_inputs(seen)}; retrain{_from(seen)}"
 
 
 def covariate(seen: Seen) -> str:
@@ -85,6 +86,14 @@ def _line(seen: Seen) -> str:
         f"on {found.now.n:,} matured rows labels follow scores with slope {found.now.slope:.2f} (it was {found.then.slope:.2f}) "
         f"and {_times(found.level)} the odds"
     )
+
+
+def _taught(seen: Seen) -> str:
+    found = seen.meaning.lesson if seen.meaning else None
+    if found is None:
+        return ""
+    against = "" if found.before is None else f" and {found.before:.1%} of that of older ones"
+    return f"features beside the score save {found.gain:.1%} of the log loss of new rows{against}"
 
 
 def _inputs(seen: Seen) -> str:
