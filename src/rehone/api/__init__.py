@@ -13,6 +13,7 @@ Only the doors (this package and the command line) read the clock, the user and 
 
 from rehone.api.calibrating import apply_calibration, calibrate
 from rehone.api.door import When, Where, moment
+from rehone.api.drilling import drill
 from rehone.api.forecasting import forecasts
 from rehone.api.replaying import replay
 from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
@@ -33,6 +34,7 @@ __all__ = [
     "deliveries",
     "deployments",
     "doctor",
+    "drill",
     "forecasts",
     "history",
     "load",

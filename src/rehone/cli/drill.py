@@ -2,13 +2,103 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from rehone.cli import endings
 from rehone.cli.options import project_option
+from rehone.cli.text import clipped, moment, table, title, width, wrapped
+
+if TYPE_CHECKING:
+    from rehone.records import DrillReport, Pairs, Sabotage
+
+COLOURS = {"caught": "green", "passed": "green", "let through": "red", "held": "yellow", "remarked": "yellow"}
 
 
 @click.command()
 @project_option
-def drill(project: str) -> int:
-    """Sabotage challengers and wirings on purpose, and report what the gate caught."""
-    raise NotImplementedError(project)
+@click.option(
+    "--as-of", metavar="DATE", help="Act as if it were this day (in data.timezone). Default: that of the newest row."
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=500),
+    default=20_000,
+    show_default=True,
+    help="Most rows that a model of the drill learns from.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Pairs of equal models to be brought before the gate; 0 for none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
+def drill(project: str, as_of: str | None, rows: int, pairs: int, as_json: bool) -> int:
+    """Sabotage challengers and wirings on purpose, and report what the gate caught.
+
+    The project is only read: all happens in a folder that is thrown away. Exits with 3 when
+    something was let through that the configured gate or service should stop.
+    """
+    from rehone import api
+    from rehone.codec import encode
+
+    def told(what: str, done: int, total: int) -> None:
+        if "pairs" not in what:
+            click.echo(f"  {done:>2} of {total}  {what}", err=True)
+
+    found = api.drill(project, as_of=as_of, rows=rows, pairs=pairs, progress=told)
+    if as_json:
+        click.echo(encode(found).decode(), nl=False)
+    else:
+        for line in drill_lines(found, width()):
+            click.echo(line)
+    return endings.HELD if found.let_through else endings.GOOD
+
+
+def drill_lines(found: DrillReport, width: int) -> list[str]:
+    """Write what was brought and what became of it, what to change, and how equal pairs fare."""
+    tried = [one for one in found.sabotages if one.expected == "caught"]
+    count = {name: sum(one.happened == name for one in tried) for name in ("caught", "let through")}
+    said = f"{count['caught']} of {len(tried)} sabotages caught, {count['let through']} let through"
+    head = f"Drill of {found.project} as of {moment(found.as_of)}: {said}"
+    lines = wrapped(head, width, indent=2, first="")
+    lines += wrapped(
+        f"on {found.rows:,} held-out rows ({found.positives:,} positives), {found.seconds:.0f} s", width, indent=2
+    )
+    left = width - 6 - max(len(one.name) + len(one.happened) for one in found.sabotages) - 4
+    rows = [(one.name, one.happened, clipped(_by(one), left)) for one in found.sabotages]
+    lines += ["", *_coloured(table([("sabotage", "what happened", "by"), *rows]))]
+    for one in found.sabotages:
+        if one.happened in ("let through", "held"):
+            lines += ["", *wrapped(f"{one.name}: {one.what}.", width, indent=2)]
+            lines += wrapped(f"{one.detail}.", width, indent=2)
+            lines += wrapped(f"To do: {one.remedy}.", width, indent=2) if one.remedy else []
+    quiet = [one for one in found.sabotages if one.happened in ("not tried", "harmless", "remarked")]
+    if quiet:
+        lines += title("Said besides")
+        for one in quiet:
+            lines += wrapped(f"{one.name}: {one.detail}", width, indent=2)
+    return [*lines, *(_pair_lines(found.pairs, width) if found.pairs else ())]
+
+
+def _by(one: Sabotage) -> str:
+    names = ", ".join(one.caught_by[:2])
+    return names + (f" and {len(one.caught_by) - 2} more" if len(one.caught_by) > 2 else "")
+
+
+def _coloured(lines: list[str]) -> list[str]:
+    for word, colour in COLOURS.items():
+        lines = [line.replace(f"  {word}", f"  {click.style(word, fg=colour)}", 1) for line in lines]
+    return lines
+
+
+def _pair_lines(pairs: Pairs, width: int) -> list[str]:
+    share, low, high = pairs.shipped / pairs.tries, *(pairs.interval or (0.0, 1.0))
+    said = f"{pairs.shipped} of {pairs.tries} shipped ({share:.0%}, 95 % interval {low:.0%} to {high:.0%}), "
+    said += f"{pairs.weak} of them on weak evidence; {pairs.failed} called worse"
+    said += f"; the gate itself states {pairs.stated:.0%}" if pairs.stated is not None else ""
+    said += f". {pairs.detail}" if pairs.detail else ""
+    return [*title("Pairs of equal models"), *wrapped(said, width, indent=2)]

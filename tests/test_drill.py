@@ -1,0 +1,130 @@
+"""A drill sabotages challengers and wirings, and what the configured gate does not notice is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from conftest import Project
+from rehone import api
+from rehone.cli.endings import main
+from rehone.records import DrillReport, Sabotage
+
+ROWS = 90
+"""Days of 60 rows."""
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project without any run: a drill needs its data alone."""
+    made = Project(tmp_path_factory.mktemp("drilled"))
+    made.configure(data={"lookback_days": 90})
+    made.feed(0, ROWS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def report(ground: Project) -> DrillReport:
+    before = sorted(path.relative_to(ground.root) for path in ground.root.rglob("*"))
+    found = api.drill(ground.root, pairs=60)
+    assert sorted(path.relative_to(ground.root) for path in ground.root.rglob("*")) == before, (
+        "the project is only read"
+    )
+    return found
+
+
+def of(report: DrillReport, name: str) -> Sabotage:
+    return next(one for one in report.sabotages if one.name == name)
+
+
+def test_an_honest_challenger_passes(report: DrillReport) -> None:
+    """Else nothing that is caught would say anything."""
+    assert of(report, "honest").happened == "passed", of(report, "honest").detail
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        ("labels permuted", "min_roc_auc"),
+        ("calibration damaged", "recall_vs_champion"),
+        ("wrong preprocessor", "roc_auc_vs_champion"),
+        ("trained on the holdout", "enough_rows"),
+        ("holdout in disguise", "enough_rows"),
+        ("stale metric", "same_length"),
+        ("champion saw the rows", "enough_rows"),
+        ("golden rows mismatch", "golden_rows"),
+        ("foreign preprocessor", "golden_rows"),
+        ("bytes changed in the store", "digest"),
+        ("service keeps the old version", "smoke"),
+        ("service lies about its version", "smoke"),
+    ],
+)
+def test_what_the_gate_or_the_service_must_catch_is_caught(report: DrillReport, name: str, by: str) -> None:
+    found = of(report, name)
+    assert found.happened == "caught", found
+    assert by in found.caught_by
+
+
+def test_a_leak_is_let_through_unless_it_is_scored_on_what_is_really_asked(report: DrillReport) -> None:
+    """On the past a column that is filled in afterwards is a good feature: no gate can tell."""
+    found = of(report, "leaking feature")
+    assert found.happened == "let through"
+    assert found.remedy.startswith("set shadow.seconds")
+    assert found in report.let_through
+
+
+def test_a_clone_is_remarked(report: DrillReport) -> None:
+    assert of(report, "identical clone").caught_by == ("two_models",)
+
+
+def test_equal_pairs_are_shipped_and_hardly_ever_called_worse(report: DrillReport) -> None:
+    pairs = report.pairs
+    assert pairs is not None
+    assert pairs.tries == 60
+    assert pairs.shipped > 15
+    assert pairs.failed <= 6
+    assert pairs.interval is not None
+    assert pairs.interval[0] < pairs.shipped / 60 <= pairs.interval[1]
+
+
+@pytest.mark.simulation
+def test_what_lets_through_ends_with_3_and_says_what_to_change(
+    ground: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With slices and shadow configured, and the service not asked, other things get through."""
+    ground.configure(
+        data={"lookback_days": 90},
+        gate={"slices": ["channel"], "slice_min_positives": 10},
+        shadow={"seconds": 1.0, "min_rows": 100},
+        deploy={"service": "none"},
+    )
+    try:
+        assert main(["drill", "-p", str(ground.root), "--pairs", "0", "--json"]) == 3
+    finally:
+        ground.configure(data={"lookback_days": 90})
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sabotages"]}
+    assert found["leaking feature"]["happened"] == "caught"
+    assert "shadow_scores" in found["leaking feature"]["caught_by"]
+    assert found["slice broken"]["happened"] == "caught"
+    assert found["service keeps the old version"]["happened"] == "let through"
+    assert 'deploy.service = "required"' in found["service keeps the old version"]["remedy"]
+
+
+def test_the_page_fits_a_terminal(report: DrillReport) -> None:
+    from rehone.cli.drill import drill_lines
+
+    lines = drill_lines(report, 80)
+    assert [line for line in map(click.unstyle, lines) if len(line) > 80] == []
+    assert any(line.startswith("  leaking feature") for line in lines)
+    assert any("To do: set shadow.seconds" in line for line in lines)
+
+
+def test_without_rows_to_learn_from_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = Project(tmp_path)
+    few.configure()
+    few.feed(0, 3)
+    assert main(["drill", "-p", str(tmp_path), "--pairs", "0"]) == 2
+    assert "there is nothing to drill with: the data in" in capsys.readouterr().err
