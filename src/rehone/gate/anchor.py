@@ -78,8 +78,7 @@ def _held(case: Case, anchor: Scored | Unreadable) -> _Held | str:
         return f"{named} has not seen only {count(labels.size, 'row')} with {count(int(labels.sum()), 'positive')} of these"
     some = replace(case, labels=labels, blocks=None if case.blocks is None else case.blocks[legal])
     found = auc_difference(some, scores[legal], case.challenger.scores[legal])
-    # With few positives the error of independent rows is itself uncertain.
-    return _Held(anchor.version, found if found.df is not None else replace(found, df=float(labels.sum() - 1)))
+    return _Held(anchor.version, found)
 
 
 def _left_out(why: list[str], n: int) -> Check:

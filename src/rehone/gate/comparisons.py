@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,13 @@ def comparisons(case: Case, champion: Side) -> Iterator[Ruling]:
 
 
 def auc_difference(case: Case, before: NDArray[np.float64], after: NDArray[np.float64]) -> Paired:
-    """Compare two ROC-AUCs on the legal rows, between blocks when there are any."""
+    """Compare two ROC-AUCs on the legal rows, between blocks when there are any.
+
+    Of few positives the error of independent rows is itself uncertain: Student's t tells it.
+    """
     if case.blocks is None:
-        return compare.delong(case.labels, before, after)
+        found = compare.delong(case.labels, before, after)
+        return replace(found, df=float((found.positives or 2) - 1))
     return compare.delong_blocks(case.labels, before, after, case.blocks)
 
 
