@@ -14,7 +14,7 @@ from rehone.calibrate.signals import FEWEST_WINDOWS
 from rehone.config import Config
 from rehone.errors import NotFound
 from rehone.pipeline.maturing import open_matured
-from rehone.records import Calibration, CalibrationSignal, CalibrationWindow, short_id
+from rehone.records import Calibration, CalibrationWindow, short_id
 from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store, has_store
 
@@ -127,13 +127,14 @@ def _sentence(made: Calibration) -> str:
         return "no window of history has drift, recall and a baseline: nothing can be learned from it yet"
     fallen = sum(bool(w.fallen) for w in known)
     seen = f"{len(known)} windows, in {fallen} of them recall was {made.drop:.0%} or more below its baseline"
-    psi: CalibrationSignal = made.signals[0]
-    if psi.predicts is None:
-        return f"{seen}: too little to learn a limit from"
-    if not any(s.predicts for s in made.signals):
+    if made.changes:
+        return (
+            f"{seen}: {' and '.join(f'{key} = {value:g}' for key, value in made.changes.items())} would have told most"
+        )
+    if any(s.predicts for s in made.signals):
+        return f"{seen}: drift tells, but nothing is to be changed"
+    if all(s.predicts is False for s in made.signals):
         return (
             f"{seen}: neither PSI nor score KS tells where; let labels decide (recall, cost), and take drift as a hint"
         )
-    if made.changes:
-        return f"{seen}: {' and '.join(f'{key} = {value:g}' for key, value in made.changes.items())} would have told"
-    return f"{seen}: drift tells, and the limits can stay as they are"
+    return f"{seen}: not enough to learn a limit from; leave the limits as they are"

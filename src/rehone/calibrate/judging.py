@@ -23,6 +23,7 @@ from rehone.config import Trigger
 from rehone.records import CalibrationSignal, CalibrationWindow
 
 CHANCE = 0.05
+USEFUL = 0.8  # a ROC-AUC from which on a measure would be of use; an interval below it is an answer
 WARN_SHARE = 0.4  # of the limit, as 0.10 is of 0.25
 
 _NAMES = {"psi": "PSI", "score_ks": "score KS"}
@@ -113,18 +114,16 @@ def _signal(
     interval = auc_interval(pairs, asked.seed, level)
     signal = replace(signal, auc=auc(pairs.drift, pairs.fallen), auc_interval=interval)
     if interval is None or interval[0] <= 0.5:
-        return replace(signal, predicts=False, detail=_does_not_tell(signal))
+        useless = interval is not None and interval[1] < USEFUL
+        return replace(signal, predicts=False if useless else None, detail=_does_not_tell(signal, useless=useless))
     return _told(signal, pairs, asked)
 
 
 def _pairs(windows: Sequence[CalibrationWindow], of: Callable[[CalibrationWindow], float | None], drop: float) -> Pairs:
-    recalls = [(w.recall.value, w.baseline, w.recall.positives) for w in windows if w.recall and w.baseline]
-    return Pairs(
-        drift=np.array([of(w) for w in windows], dtype=np.float64),
-        ratio=np.array([recall / baseline for recall, baseline, _ in recalls], dtype=np.float64),
-        weights=np.array([positives for _, _, positives in recalls], dtype=np.float64),
-        drop=drop,
-    )
+    known = [(w.recall.value, w.baseline, w.recall.positives) for w in windows if w.recall and w.baseline]
+    recall, baseline, positives = (np.array([row[i] for row in known], dtype=np.float64) for i in range(3))
+    drift = np.array([of(w) for w in windows], dtype=np.float64)
+    return Pairs.of(drift, recall, baseline, positives, drop)
 
 
 def _fires(pairs: Pairs, limit: float) -> tuple[int, int]:
@@ -151,14 +150,15 @@ def _too_little(asked: Asked, windows: int, fallen: int) -> str:
     return ""
 
 
-def _does_not_tell(signal: CalibrationSignal) -> str:
+def _does_not_tell(signal: CalibrationSignal, *, useless: bool) -> str:
     name = _NAMES[signal.name]
     low, high = signal.auc_interval or (0.0, 1.0)
-    said = "it was lower, not higher, where recall had fallen" if high < 0.5 else "a coin may do as well"
-    return (
-        f"{name} does not tell where recall had fallen ({signal.fallen} of {signal.windows} windows): "
-        f"ROC-AUC {signal.auc or 0:.2f} ({low:.2f}..{high:.2f}), {said}; no limit follows from it"
-    )
+    measured = f"ROC-AUC {signal.auc or 0:.2f} ({low:.2f}..{high:.2f})"
+    seen = f"{signal.fallen} of {signal.windows} windows"
+    if not useless:
+        return f"whether {name} tells where recall had fallen ({seen}) cannot be said yet: {measured} holds both .5, which is a coin, and {USEFUL:g}"
+    said = "it was lower, not higher, where recall had fallen" if high < 0.5 else "no better than a coin, or hardly"
+    return f"{name} does not tell where recall had fallen ({seen}): {measured}, {said}; no limit follows from it"
 
 
 def _told(signal: CalibrationSignal, pairs: Pairs, asked: Asked) -> CalibrationSignal:
@@ -173,7 +173,7 @@ def _told(signal: CalibrationSignal, pairs: Pairs, asked: Asked) -> CalibrationS
             else f"recall was down from the least drift on ({at:.3g})"
         )
         return replace(signal, predicts=True, at=at, detail=f"{tells}, but {why}: no limit separates them")
-    at_low, at_high = crossing_interval(pairs, asked.seed)
+    at_low, at_high = crossing_interval(pairs)
     fires, hits = _fires(pairs, threshold)
     detail = (
         f"{tells}; from {at:.3g} on ({_bounds(at_low, at_high)}) it was {asked.drop:.0%} or more below its baseline. "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,12 @@ FEWEST_WINDOWS = 10
 FEWEST_OF_A_KIND = 3
 DRAWS = 1_000
 LEVEL = 0.95
+MONOTONE_RATIO = 2.29  # quantile .95 of the law of Banerjee and Wellner
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """What was measured: (windows,) each; `weights` are the positives behind each ratio."""
+    """What was measured: (windows,) each; `weights` are one over the variance of each ratio."""
 
     drift: Floats
     ratio: Floats
@@ -38,8 +40,12 @@ class Pairs:
         fell: Bools = self.ratio <= 1 - self.drop + 1e-12
         return fell
 
-    def drawn(self, rows: NDArray[np.int64]) -> Pairs:
-        return Pairs(drift=self.drift[rows], ratio=self.ratio[rows], weights=self.weights[rows], drop=self.drop)
+    @classmethod
+    def of(cls, drift: Floats, recall: Floats, baseline: Floats, positives: Floats, drop: float) -> Pairs:
+        """Weigh each window by what its positives tell of recall near the limit."""
+        limit = np.minimum((1 - drop) * baseline, 0.999)
+        weights = positives * baseline**2 / (limit * (1 - limit))
+        return cls(drift=drift, ratio=recall / baseline, weights=weights, drop=drop)
 
 
 def auc(drift: Floats, fallen: Bools) -> float | None:
@@ -57,8 +63,7 @@ def crossing(pairs: Pairs) -> float | None:
     Recall over drift is fitted by a falling step function (isotonic regression, weighed by
     positives), which makes no other assumption; it is the first step at or below `1 - drop`.
     """
-    fit = IsotonicRegression(increasing=False)
-    fitted = fit.fit_transform(pairs.drift, pairs.ratio, sample_weight=pairs.weights)
+    fitted = _fit(pairs, np.full(pairs.drift.size, True))
     below = pairs.drift[fitted <= 1 - pairs.drop + 1e-12]
     return float(below.min()) if below.size else None
 
@@ -82,7 +87,7 @@ def just_below(pairs: Pairs, at: float) -> float | None:
 def _floored(value: float, digits: int) -> float:
     """Round down to that many significant digits."""
     scale = digits - 1 - math.floor(math.log10(value))
-    return round(math.floor(value * 10**scale + 1e-9) / 10**scale, max(scale, 0))
+    return float(round(math.floor(value * 10.0**scale + 1e-9) / 10.0**scale, max(scale, 0)))
 
 
 def auc_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float, float] | None:
@@ -104,20 +109,44 @@ def auc_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float, 
     return low, high
 
 
-def crossing_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float | None, float | None]:
-    """Return the bounds of `crossing` over the same block bootstrap; `None` where there is no bound.
+def crossing_interval(pairs: Pairs) -> tuple[float | None, float | None]:
+    """Return the bounds of `crossing` at level .95; `None` where there is no bound.
 
-    A draw in which recall never falls counts as infinite, one in which it is down from the
-    lowest drift on as minus infinity.
+    A drift belongs to the interval unless a falling fit that passes `1 - drop` just there is much
+    worse than the free one: the likelihood ratio of a monotone function at a point, whose limit
+    law is not chi-square but has the quantile 2.29 (Banerjee and Wellner 2001, 2005). What windows
+    scatter beyond their count of positives widens it. A bootstrap of this fit is not consistent.
     """
-    found = []
-    for rows in blocks(pairs.drift.size, seed):
-        drawn = pairs.drawn(rows)
-        at = crossing(drawn)
-        found.append(math.inf if at is None else -math.inf if at <= float(drawn.drift.min()) else at)
-    tails = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    low, high = (float(x) if math.isfinite(x) else None for x in tails)
-    return low, high
+    x = np.unique(pairs.drift)
+    free = _fit(pairs, np.full(pairs.drift.size, True))
+    missed = pairs.weights * (pairs.ratio - free) ** 2
+    scatter = max(1.0, float(missed.sum()) / max(pairs.drift.size - np.unique(free).size, 1))
+    edges = np.concatenate([[-math.inf], x, [math.inf]])
+    held = [
+        (low, high)
+        for low, high in pairwise(edges)
+        if (_distance(pairs, high) - float(missed.sum())) / scatter <= MONOTONE_RATIO
+    ]
+    if not held:
+        return None, None
+    low, high = float(held[0][0]), float(held[-1][1])
+    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+
+
+def _distance(pairs: Pairs, at: float) -> float:
+    """Return the weighed squares that remain when the fit has to be above the limit below `at`, and below it from there on."""
+    limit, left = 1 - pairs.drop, pairs.drift < at
+    fitted = np.where(left, np.maximum(_fit(pairs, left), limit), np.minimum(_fit(pairs, ~left), limit))
+    return float((pairs.weights * (pairs.ratio - fitted) ** 2).sum())
+
+
+def _fit(pairs: Pairs, rows: Bools) -> Floats:
+    """Fit a falling step function to some windows; (windows,), 0 for those left out."""
+    fitted = np.zeros(pairs.drift.size)
+    if rows.any():
+        fit = IsotonicRegression(increasing=False)
+        fitted[rows] = fit.fit_transform(pairs.drift[rows], pairs.ratio[rows], sample_weight=pairs.weights[rows])
+    return fitted
 
 
 def chance_of(positives: NDArray[np.int64], baselines: Floats, fallen: int, drop: float) -> float:
