@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import pytest
 from conftest import Project
 from rehone import api
 from rehone.cli.endings import main
-from rehone.records import DrillReport, Sabotage
+from rehone.records import CheckStatus, DrillReport, Sabotage
 
 ROWS = 90
 """Days of 60 rows."""
@@ -128,3 +129,28 @@ def test_without_rows_to_learn_from_it_says_so(tmp_path: Path, capsys: pytest.Ca
     few.feed(0, 3)
     assert main(["drill", "-p", str(tmp_path), "--pairs", "0"]) == 2
     assert "there is nothing to drill with: the data in" in capsys.readouterr().err
+
+
+def test_doctor_deep_tells_what_a_drill_let_through(ground: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning where a key of the configuration would catch it, else something to act on."""
+    from rehone.api import drilling
+
+    def told(name: str, happened: str, remedy: str = "") -> Sabotage:
+        return Sabotage(name=name, what="w", expected="caught", happened=happened, detail="d", remedy=remedy)
+
+    made = DrillReport(
+        project="p",
+        as_of=datetime(2026, 1, 1, tzinfo=UTC),
+        rows=900,
+        positives=90,
+        sabotages=(told("a", "caught"), told("b", "let through", "set gate.slices"), told("c", "let through")),
+    )
+    monkeypatch.setattr(drilling, "drill", lambda _: made)
+    found = [c for c in api.doctor(ground.root, heal=False, deep=True) if c.name == "drill"]
+    assert [(c.subject, c.status) for c in found] == [
+        (None, CheckStatus.OK),
+        ("b", CheckStatus.WARN),
+        ("c", CheckStatus.ACT),
+    ]
+    assert found[0].detail == "1 sabotages were caught on 900 held-out rows, 2 let through"
+    assert [c for c in api.doctor(ground.root, heal=False) if c.name == "drill"] == []

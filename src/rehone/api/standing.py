@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC
 
 from rehone import deploy, observers
@@ -122,16 +123,19 @@ def show(project: Where, ref: str) -> RunRecord | ModelVersion:
         raise NotFound(f"no run and no version starts with {ref!r}: `rehone history` lists runs") from None
 
 
-def doctor(project: Where = ".", *, heal: bool = True, tell_since: When = None) -> tuple[Check, ...]:
+def doctor(
+    project: Where = ".", *, heal: bool = True, tell_since: When = None, deep: bool = False
+) -> tuple[Check, ...]:
     """Look at everything that can break, mend what can be mended, tell trackers what they lack, and say the rest.
 
     Args:
         heal: when false, nothing is changed and nobody is told.
         tell_since: as `since` of `tell`.
+        deep: also read again what every gate was given, and drill the gate and the service, which takes minutes.
     """
     config = config_of(project)
     runlog = RunLog.of(config)
-    checks = list(runlog.verify())
+    checks = list(runlog.verify(judged=deep))
     if (lost := lost_store(config, runlog)) is not None:
         checks.append(lost)
     elif has_store(config):
@@ -140,10 +144,32 @@ def doctor(project: Where = ".", *, heal: bool = True, tell_since: When = None) 
         checks += regrets(config, store, store.head())
         if heal:
             checks += _heal(store, runlog, config)
+    if deep:
+        checks += _drilled(config)
     return (
         *checks,
         *(tell(config, since=tell_since) if heal else observers.pending(config, lambda: subjects(config))),
     )
+
+
+def _drilled(config: Config) -> Iterator[Check]:
+    """Say what a drill let through: a warning where a key would catch it, else something to act on."""
+    from rehone.api.drilling import drill
+
+    try:
+        report = drill(config)
+    except RehoneError as error:
+        yield Check(name="drill", status=CheckStatus.UNKNOWN, detail=f"no drill could be made: {error}")
+        return
+    caught = [one for one in report.sabotages if one.happened == "caught"]
+    said = (
+        f"{len(caught)} sabotages were caught on {report.rows:,} held-out rows, {len(report.let_through)} let through"
+    )
+    yield Check(name="drill", status=CheckStatus.OK, value=float(len(report.let_through)), limit=0.0, detail=said)
+    for one in (*report.let_through, *(s for s in report.sabotages if s.happened == "held")):
+        status = CheckStatus.WARN if one.remedy else CheckStatus.ACT
+        detail = f"{one.happened}: {one.what} ({one.detail})"
+        yield Check(name="drill", subject=one.name, status=status, detail=detail, remedy=one.remedy)
 
 
 def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:

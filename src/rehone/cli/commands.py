@@ -288,8 +288,9 @@ def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
     metavar="DATE",
     help="Tell trackers of all runs from that day on, even of those before they were configured.",
 )
+@click.option("--deep", is_flag=True, help="Also drill the gate and the service, as `rehone drill` does: minutes.")
 @_json
-def doctor(project: str, dry_run: bool, tell_since: str | None, as_json: bool) -> int:
+def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, as_json: bool) -> int:
     """Look for what is broken or left over, and heal what can be healed.
 
     Exits with 2 when something still needs a person.
@@ -298,7 +299,7 @@ def doctor(project: str, dry_run: bool, tell_since: str | None, as_json: bool) -
     from rehone.cli.status import doctor_lines
     from rehone.records import CheckStatus
 
-    checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run, tell_since=tell_since)
+    checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run, tell_since=tell_since, deep=deep)
     _print_json(checks) if as_json else _print(doctor_lines(checks, _width()))
     return endings.MUST_FIX if any(found.status is CheckStatus.ACT for found in checks) else endings.GOOD
 

@@ -68,7 +68,7 @@ def drill_lines(found: DrillReport, width: int) -> list[str]:
     lines += wrapped(
         f"on {found.rows:,} held-out rows ({found.positives:,} positives), {found.seconds:.0f} s", width, indent=2
     )
-    left = width - 6 - max(len(one.name) + len(one.happened) for one in found.sabotages) - 4
+    left = width - max(len(one.name) for one in found.sabotages) - len("what happened") - 6
     rows = [(one.name, one.happened, clipped(_by(one), left)) for one in found.sabotages]
     lines += ["", *_coloured(table([("sabotage", "what happened", "by"), *rows]))]
     for one in found.sabotages:

@@ -200,7 +200,7 @@ def _scores(ground: Ground) -> Scores:
 
 
 def _slice(ground: Ground) -> tuple[str, object, NDArray[np.bool_]]:
-    """Choose a column of few values, one of gate.slices if there are, and a value that few positives have."""
+    """Choose a column of few values, one of gate.slices if there are, and the value that fewest positives have."""
     held, labels, gate = ground.scene.held, ground.labels, ground.config.gate
     kinds = (FeatureKind.CATEGORICAL, FeatureKind.BOOLEAN)
     plain = [f.name for f in ground.honest.predictor.contract.features if f.kind in kinds]
@@ -211,7 +211,7 @@ def _slice(ground: Ground) -> tuple[str, object, NDArray[np.bool_]]:
             rows = (held[column] == value).fill_null(False).to_numpy()
             share = labels[rows].sum() / max(labels.sum(), 1)
             enough = labels[rows].sum() >= gate.slice_min_positives and share >= LEAST_OF_SLICE
-            if enough and share <= MOST_OF_SLICE and (best is None or share > best[0]):
+            if enough and share <= MOST_OF_SLICE and (best is None or share < best[0]):
                 best = (float(share), column, value, rows)
     if best is None:
         raise ValueError(

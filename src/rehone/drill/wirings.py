@@ -17,7 +17,7 @@ from rehone import artifact, codec, deploy
 from rehone.config import Deploy
 from rehone.deploy import Order, Promotion
 from rehone.drill.challengers import Claim, found
-from rehone.drill.ground import Ground, twisted
+from rehone.drill.ground import Ground, taken_for_granted, twisted
 from rehone.drill.liar import Story, lying
 from rehone.errors import Corrupt, RehoneError
 from rehone.pipeline.evidence import Champion
@@ -282,14 +282,9 @@ def _promoted(ground: Ground, version: str, policy: Deploy, url: str) -> Promoti
         )
     order = Order(expect_generation=head.generation if head else 0, actor=scene.door.actor, reason="drill")
     try:
-        return deploy.promote(scene.store, version, order, policy, clock=clock, preflight=_proved)
+        return deploy.promote(scene.store, version, order, policy, clock=clock, preflight=taken_for_granted)
     finally:
         scene.store.retire(name)
-
-
-def _proved(*_: Any) -> tuple[Check, ...]:
-    """Stand in for the fresh process, which has its own sabotages."""
-    return (Check(name="preflight", status=CheckStatus.OK, detail="taken for granted in the drill"),)
 
 
 def _said(name: str, what: str, checks: tuple[Check, ...], otherwise: str) -> Sabotage:
