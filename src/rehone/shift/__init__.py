@@ -105,7 +105,7 @@ def _measured(seen: Seen) -> Shift:
         slope=_estimate(now, now.slope, now.slope_error) if now else None,
         intercept=_estimate(now, now.intercept, now.intercept_error) if now else None,
         off_support=moved.off_support if moved else None,
-        since=found.since if found else None,
+        since=seen.since,
         n_labelled=now.n if now else 0,
         slope_then=found.then.slope if found else None,
         intercept_then=found.then.intercept if found else None,

@@ -80,7 +80,6 @@ def _trees(seed: int) -> Any:
         num_leaves=7,
         learning_rate=0.1,
         min_child_samples=40,
-        colsample_bytree=0.7,
         random_state=seed,
         n_jobs=1,
         deterministic=True,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rehone.reliability import Line
+from rehone.shift.changes import FEWEST_DAYS, largest
 from rehone.shift.facts import Floats, Matured
 
 FEWEST = 100
@@ -26,13 +28,15 @@ class Lesson:
 
     A model that was always a little wrong is corrected on both; where the meaning has changed,
     what helps new rows harms older ones. Errors are standard errors over days. `before` is
-    `None` without enough older rows.
+    `None` without enough older rows. `day` is the one, since 1970, from which on the lesson
+    helps and before which it does not; `None` with too few days.
     """
 
     gain: float
     error: float
     before: float | None
     before_error: float
+    day: int | None = None
 
     @property
     def change(self) -> float:
@@ -67,7 +71,23 @@ def lesson(now: Matured, before: Matured, lines: tuple[Line, Line], seed: int) -
     if before.labels.sum() < FEWEST_BEFORE:
         return Lesson(gain=gain, error=error, before=None, before_error=0.0)
     lost, lost_error = _gain(before, older, older + taught)
-    return Lesson(gain=gain, error=error, before=lost, before_error=lost_error)
+    saved = np.concatenate([_saved(before, older, older + taught), _saved(now, base, learned)])
+    loss = np.concatenate([_losses(older, before.labels), _losses(base, now.labels)])
+    day = _first(np.concatenate([before.days, now.days]), saved, loss)
+    return Lesson(gain=gain, error=error, before=lost, before_error=lost_error, day=day)
+
+
+def _first(days: NDArray[np.int64], saved: Floats, loss: Floats) -> int | None:
+    """Return the day after which rows save most more than before it."""
+    known, place = np.unique(days, return_inverse=True)
+    if known.size < FEWEST_DAYS:
+        return None
+    sums, weights = (np.bincount(place, each).astype(np.float64)[None, :] for each in (saved, loss))
+    return int(known[int(largest(sums, weights)[1][0]) + 1])
+
+
+def _saved(rows: Matured, base: Floats, learned: Floats) -> Floats:
+    return _losses(base, rows.labels) - _losses(learned, rows.labels)
 
 
 def _odds(rows: Matured, line: Line) -> Floats:
@@ -96,9 +116,8 @@ def _fitted(matrix: Floats, labels: Floats, base: Floats, seed: int) -> Any:
 
 def _gain(rows: Matured, base: Floats, learned: Floats) -> tuple[float, float]:
     """Return the share of the log loss that is saved, and its standard error over days."""
-    before, after = _losses(base, rows.labels), _losses(learned, rows.labels)
-    day = np.unique(rows.days, return_inverse=True)[1]
-    saved, loss = (np.bincount(day, each).astype(np.float64) for each in (before - after, before))
+    day, each = np.unique(rows.days, return_inverse=True)[1], (_saved(rows, base, learned), _losses(base, rows.labels))
+    saved, loss = (np.bincount(day, values).astype(np.float64) for values in each)
     share = float(saved.sum() / loss.sum())
     if saved.size < 2:
         return share, math.inf

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import expit
 
 from rehone import reliability
 from rehone.records import ScoreProfile
 from rehone.reliability import Line
+from rehone.shift.changes import changed
 from rehone.shift.facts import Facts, Floats, Matured
 from rehone.shift.lessons import Lesson, lesson
 
 FEWEST = 30
 """Positives and negatives that a line of labels over scores takes."""
 
-FEWEST_DAYS = 10
-"""Days with matured rows from which a change point is looked for."""
-
-CHANGED = 0.01
-"""p-value below which the loss is said to have changed."""
-
-_DRAWS = 999
-_EDGE = 3
+_STEPS = 20
 _DAY_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,8 +27,8 @@ _DAY_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 class Meaning:
     """What matured labels say: the line of labels over scores now and then, and the share of positives now.
 
-    `level` is by how much the odds of a row with the same score have changed, as a logarithm,
-    where scores lie now; `level_error` and `slope_error` are of the differences. `since` is the
+    `level` is by how much the odds of rows with the same score have changed, as a logarithm, and
+    on average over scores now; `level_error` and `slope_error` are of the differences. `since` is the
     first day of another loss. `lesson` is what features teach beside the score.
     """
 
@@ -53,35 +48,37 @@ class Meaning:
     @property
     def slope_error(self) -> float:
         own = (self.now.slope_error / self.then.slope) ** 2
-        return float(np.sqrt(own + (self.then.slope_error * self.now.slope / self.then.slope**2) ** 2))
+        return math.sqrt(own + (self.then.slope_error * self.now.slope / self.then.slope**2) ** 2)
 
 
 def meaning(facts: Facts) -> Meaning | None:
     """Hold matured labels against the champion's own memory; `None` when either has too few of a class.
 
-    The rows are those since the loss changed, or of the performance window when it did not.
+    The rows are those since the loss changed, or of the performance window when it did not. A
+    champion that remembers no labels is held against the matured rows before those.
     """
-    matured, then = facts.matured, remembered_line(facts.remembered)
-    if matured is None or then is None or then.slope <= 0:
+    matured = facts.matured
+    if matured is None or not matured.days.size:
         return None
     since = changed(matured, facts.seed)
-    recent = since or facts.recent
-    use = np.ones(matured.days.size, bool) if recent is None else matured.days >= (recent - _DAY_ZERO).days
+    recent = since if since is not None or facts.recent is None else (facts.recent - _DAY_ZERO).days
+    use = np.ones(matured.days.size, bool) if recent is None else matured.days >= recent
     if not _enough(matured.labels[use]):
         since, use = None, np.ones(matured.days.size, bool)
     new, older = matured.part(use), matured.part(~use)
-    now = reliability.line(new.scores, new.labels, blocks=new.days) if _enough(new.labels) else None
-    if now is None:
+    now, before = _line(new), _line(older)
+    then = remembered_line(facts.remembered) or before
+    if now is None or then is None or then.slope <= 0:
         return None
-    level, error = _level(now, then, new)
+    level, error = _level(then, new)
     return Meaning(
         now=now,
         then=then,
         level=level,
         level_error=error,
         prior=float(new.labels.mean()),
-        since=since,
-        lesson=lesson(new, older, (now, reliability.line(older.scores, older.labels) or then), facts.seed),
+        since=None if since is None else day(since),
+        lesson=lesson(new, older, (now, before or then), facts.seed),
     )
 
 
@@ -97,54 +94,33 @@ def remembered_line(scores: ScoreProfile | None) -> Line | None:
     return reliability.line(means, positives[held] / labelled[held], weights=labelled[held])
 
 
+def day(number: int) -> datetime:
+    """Return the midnight, in UTC, of a day that is numbered since 1970."""
+    return _DAY_ZERO + timedelta(days=number)
+
+
+def _line(rows: Matured) -> Line | None:
+    return reliability.line(rows.scores, rows.labels, blocks=rows.days) if _enough(rows.labels) else None
+
+
 def _enough(labels: Floats) -> bool:
     return min(float(labels.sum()), float(labels.size - labels.sum())) >= FEWEST
 
 
-def _level(now: Line, then: Line, new: Matured) -> tuple[float, float]:
-    """Return the change of log odds at the mean score of positives and negatives, and its standard error.
+def _level(then: Line, new: Matured) -> tuple[float, float]:
+    """Return by how much all log odds must rise for the champion's line to give as many positives as there are.
 
-    There, half-way between the classes, intercept and slope are nearly independent of each other.
+    The standard error is over days, and has that of the remembered line in it.
     """
     p = np.clip(new.scores, 1e-9, 1 - 1e-9)
     odds = np.log(p) - np.log1p(-p)
-    place = np.array([1.0, (odds[new.labels == 1].mean() + odds[new.labels == 0].mean()) / 2])
-    change = place @ np.array([now.intercept - then.intercept, now.slope - then.slope])
-    return float(change), float(np.sqrt(place @ (now.covariance + then.covariance) @ place))
-
-
-def changed(matured: Matured, seed: int) -> datetime | None:
-    """Return the first day of another loss, or `None` when chance gives as large a change.
-
-    The loss of a row is its log loss less the one that its score expects, so that other inputs
-    alone do not change it: (p - y) logit(p). The largest cumulative sum of days (Page 1954), each
-    weighed by the variance that its scores expect, is held against those of days in random order.
-    """
-    days, place = np.unique(matured.days, return_inverse=True)
-    if days.size < FEWEST_DAYS:
-        return None
-    excess, variance = _excess(matured)
-    rows, sums = (np.bincount(place, each).astype(np.float64) for each in (variance, excess))
-    order = np.random.default_rng(seed)
-    drawn = np.array([order.permutation(days.size) for _ in range(_DRAWS)])
-    found, at = _largest(sums[None, :], rows[None, :])
-    chance, _ = _largest(sums[drawn], rows[drawn])
-    p_value = (1 + int((chance >= found[0]).sum())) / (_DRAWS + 1)
-    return _DAY_ZERO + timedelta(days=int(days[at[0] + 1])) if p_value < CHANGED else None
-
-
-def _excess(matured: Matured) -> tuple[Floats, Floats]:
-    """Return each row's log loss less the one that its score expects, and the variance of that, (n,)."""
-    p, y = np.clip(matured.scores, 1e-9, 1 - 1e-9), matured.labels
-    odds = np.log(p) - np.log1p(-p)
-    return (p - y) * odds, p * (1 - p) * odds**2
-
-
-def _largest(sums: Floats, rows: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return for each order of days, (orders, days), the largest standardized jump of the mean, and after which day."""
-    cut = slice(_EDGE - 1, -_EDGE)
-    before, total = np.cumsum(rows, axis=1)[:, cut], rows.sum(axis=1, keepdims=True)
-    part, whole = np.cumsum(sums, axis=1)[:, cut], sums.sum(axis=1, keepdims=True)
-    jump = np.abs(part - whole * before / total) / np.sqrt(before * (total - before) / total)
-    at = jump.argmax(axis=1)
-    return jump.max(axis=1), at + _EDGE - 1
+    level, line = 0.0, then.intercept + then.slope * odds
+    for _ in range(_STEPS):
+        given = expit(level + line)
+        level += float((new.labels - given).sum() / (given * (1 - given)).sum())
+    given = expit(level + line)
+    spread = given * (1 - given)
+    sums = np.bincount(np.unique(new.days, return_inverse=True)[1], new.labels - given)
+    own = max(float((sums**2).sum()), float(spread.sum())) / float(spread.sum()) ** 2
+    place = np.array([1.0, np.average(odds, weights=spread)])
+    return level, math.sqrt(own + float(place @ then.covariance @ place))

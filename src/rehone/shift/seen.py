@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from rehone.records import FeatureDrift
 from rehone.shift.facts import Facts
 from rehone.shift.inputs import Inputs
-from rehone.shift.meaning import Meaning
+from rehone.shift.meaning import Meaning, day
 from rehone.shift.outputs import Outputs
 
 BROKEN_PSI = 0.10
@@ -94,6 +95,14 @@ class Seen:
             return False
         least = TAUGHT_ALONE if found.before is None else TAUGHT
         return min(found.gain, found.change) > least and found.change > SURE * found.change_error
+
+    @property
+    def since(self) -> datetime | None:
+        """Return the first day of another loss; else, of a lesson that older rows contradict."""
+        found = self.meaning
+        if found is None or found.since is not None or not self.taught:
+            return found.since if found else None
+        return None if found.lesson is None or found.lesson.day is None else day(found.lesson.day)
 
     @property
     def steeper(self) -> bool:

@@ -27,8 +27,7 @@ def off_support(seen: Seen) -> str:
 
 def concept(seen: Seen) -> str:
     """Say how labels follow scores now and then."""
-    found = seen.meaning
-    since = f" since about {found.since:%Y-%m-%d}" if found and found.since else ""
+    since = f" since about {seen.since:%Y-%m-%d}" if seen.since else ""
     taught = f"{_taught(seen)}; " if seen.taught else ""
     return f"the same inputs mean something else{since}: {taught}{_line(seen)}; {_inputs(seen)}; retrain{_from(seen)}"
 
@@ -113,4 +112,4 @@ def _times(level: float) -> str:
 
 
 def _from(seen: Seen) -> str:
-    return f" on rows since {seen.meaning.since:%Y-%m-%d}" if seen.meaning and seen.meaning.since else ""
+    return f" on rows since {seen.since:%Y-%m-%d}" if seen.since else ""
