@@ -10,7 +10,7 @@ from collections.abc import Mapping
 Value = bool | int | float | str | tuple[str, ...]
 
 _HEAD = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
-_TAIL = re.compile(r"""^(?:"(?:\\.|[^"\\])*"|'[^']*'|[^#"'])*(?P<tail>\s*#.*)?$""")
+_TAIL = re.compile(r"""^(?:"(?:\\.|[^"\\])*"|'[^']*'|[^#"'])*?(?P<tail>\s*#.*)?$""")
 
 
 def with_keys(text: str, changes: Mapping[str, Value]) -> str:
