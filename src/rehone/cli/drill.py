@@ -8,7 +8,7 @@ import click
 
 from rehone.cli import endings
 from rehone.cli.options import project_option
-from rehone.cli.text import clipped, moment, table, title, width, wrapped
+from rehone.cli.text import clipped, fact, moment, table, title, width, wrapped
 
 if TYPE_CHECKING:
     from rehone.records import DrillReport, Pairs, Sabotage
@@ -96,9 +96,19 @@ def _coloured(lines: list[str]) -> list[str]:
 
 
 def _pair_lines(pairs: Pairs, width: int) -> list[str]:
-    share, low, high = pairs.shipped / pairs.tries, *(pairs.interval or (0.0, 1.0))
-    said = f"{pairs.shipped} of {pairs.tries} shipped ({share:.0%}, 95 % interval {low:.0%} to {high:.0%}), "
-    said += f"{pairs.weak} of them on weak evidence; {pairs.failed} called worse"
-    said += f"; the gate itself states {pairs.stated:.0%}" if pairs.stated is not None else ""
-    said += f". {pairs.detail}" if pairs.detail else ""
-    return [*title("Pairs of equal models"), *wrapped(said, width, indent=2)]
+    whole = f"{_share(pairs.shipped, pairs.tries, pairs.shipped_interval)} pass the whole gate, {pairs.weak} on weak "
+    whole += f"evidence; {pairs.called_worse} are called worse"
+    one = f"{_share(pairs.equal_passed, pairs.tries, pairs.equal_interval)} pass the comparison of ROC-AUC"
+    worse = f"{_share(pairs.worse_passed, pairs.tries, pairs.worse_interval)} pass the comparison of ROC-AUC"
+    lines = title(f"{pairs.tries} pairs of equal models, and as many of which one is a margin worse")
+    lines += fact("equal", f"{whole}{f' ({pairs.detail})' if pairs.detail else ''}", width)
+    lines += fact("", f"{one}{_says(pairs.equal_stated)}", width)
+    return [*lines, *fact("worse", f"{worse}{_says(pairs.worse_stated)}", width)]
+
+
+def _share(hits: int, tries: int, interval: tuple[float, float]) -> str:
+    return f"{hits / tries:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
+
+
+def _says(stated: float | None) -> str:
+    return "" if stated is None else f"; the gate states {stated:.0%}"

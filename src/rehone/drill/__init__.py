@@ -15,7 +15,7 @@ from pathlib import Path
 from rehone.config import Config
 from rehone.drill.challengers import challengers
 from rehone.drill.ground import apart, newest, prepare
-from rehone.drill.pairs import equal_pairs
+from rehone.drill.pairs import known_pairs
 from rehone.drill.wirings import wirings
 from rehone.errors import RehoneError
 from rehone.pipeline.scene import Door, Scene
@@ -68,7 +68,7 @@ def _told(scene: Scene, ask: Ask, made: list[DrillReport]) -> RunRecord:
             ask.progress(f"{one.name}: {one.happened}", len(done), SABOTAGES)
     pairs = None
     if ask.pairs:
-        pairs = equal_pairs(ground, ask.pairs, lambda n, of: ask.progress("equal pairs", n, of))
+        pairs = known_pairs(ground, ask.pairs, lambda n, of: ask.progress("equal pairs", n, of))
     split = scene.split
     made.append(
         DrillReport(

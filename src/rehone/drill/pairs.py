@@ -1,13 +1,16 @@
-"""Bring many pairs of equal models before the gate, and count how often one is shipped.
+"""Bring pairs of models whose difference is known before the gate, and count what passes.
 
 The models are fits of one recipe on parts of the same rows. Within each block of the holdout it is
 drawn by lot which of two models answers as the challenger and which as the champion, so that both
 sides have the same law exactly, whichever model is better: what is left is chance, as large as it is
 on these rows. Each model's scores are moved (in log-odds) so that all have the champion's threshold.
+A challenger that is one margin worse is such a one whose log-odds are blurred with noise, as much as
+costs that margin of ROC-AUC.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,25 +25,31 @@ from rehone.pipeline.given import unpack
 from rehone.records import CheckStatus, Outcome, Pairs, Verdict
 
 MODELS = 4
+BLURS = 5
 TINY = 1e-9
+
+EQUAL = re.compile(r"were it equal, with (0\.\d+|1\.0*)")
+WORSE = re.compile(r"worse, this comparison would pass it with probability (0\.\d+|1\.0*)")
+"""The gate's own words on how often its comparison of ROC-AUC passes a challenger."""
 
 Scores = NDArray[np.float64]
 
 
-def equal_pairs(ground: Ground, tries: int, progress: Callable[[int, int], None]) -> Pairs:
-    """Judge `tries` pairs of equal models with the configured gate, on the same rows as everything else."""
-    own = ground.champion
+def known_pairs(ground: Ground, tries: int, progress: Callable[[int, int], None]) -> Pairs:
+    """Judge `tries` pairs of equal models, and as many of which one is a margin worse, with the configured gate."""
+    own, seed = ground.champion, ground.config.project.seed
     fits = [ground.fit(ground.sample(20 + n), seed=20 + n).predictor for n in range(MODELS - 1)]
     models = [own, *fits]
     scores = np.array([_moved(m.predict_proba(ground.scene.held), m.threshold, own.threshold) for m in models])
-    given = _given(ground)
-    lots = _Lots(given["holdout"], ground.config.project.seed)
-    verdicts = []
+    given, lots, blur = _given(ground), np.random.default_rng(seed), _blur(ground, scores)
+    blocks = _blocks(given["holdout"])
+    equal, worse = [], []
     for number in range(tries):
-        one, other = lots.pair(scores)
-        verdicts.append(_judged(given, one, other, own.threshold))
+        one, other = _pair(scores, blocks, lots)
+        equal.append(_judged(given, one, other, own.threshold))
+        worse.append(_judged(given, _blurred(one, blur, lots), other, own.threshold))
         progress(number + 1, tries)
-    return _counted(verdicts, ground)
+    return _counted(equal, worse)
 
 
 def _given(ground: Ground) -> dict[str, Any]:
@@ -58,19 +67,36 @@ def _moved(scores: Scores, own: float, common: float) -> Scores:
     return np.asarray(expit(logit(np.clip(scores, *ends)) + by))
 
 
-class _Lots:
+def _blocks(holdout: gate.Holdout) -> NDArray[np.int64]:
+    blocks = holdout.blocks if holdout.blocks is not None else np.asarray(holdout.times, dtype="datetime64[D]")
+    return np.asarray(np.unique(blocks, return_inverse=True)[1])
+
+
+def _pair(scores: Scores, blocks: NDArray[np.int64], lots: np.random.Generator) -> tuple[Scores, Scores]:
     """Draw which two models meet, and in each block who is who."""
+    first, second = lots.choice(len(scores), 2, replace=False)
+    swap = (lots.random(blocks.max() + 1) < 0.5)[blocks]
+    return np.where(swap, scores[second], scores[first]), np.where(swap, scores[first], scores[second])
 
-    def __init__(self, holdout: gate.Holdout, seed: int) -> None:
-        blocks = holdout.blocks if holdout.blocks is not None else np.asarray(holdout.times, dtype="datetime64[D]")
-        _, self._block_of = np.unique(blocks, return_inverse=True)
-        self._draw = np.random.default_rng(seed)
 
-    def pair(self, scores: Scores) -> tuple[Scores, Scores]:
-        first, second = self._draw.choice(len(scores), 2, replace=False)
-        turned = self._draw.random(self._block_of.max() + 1) < 0.5
-        swap = turned[self._block_of]
-        return np.where(swap, scores[second], scores[first]), np.where(swap, scores[first], scores[second])
+def _blur(ground: Ground, scores: Scores) -> float:
+    """Find the noise that costs one margin of ROC-AUC, on average over the models and several draws."""
+    aim = np.mean([_roc_auc(ground, one) for one in scores]) - ground.config.gate.margin_roc_auc
+    low, high = 0.0, 20.0
+    for _ in range(12):
+        middle, lots = (low + high) / 2, np.random.default_rng(ground.config.project.seed)
+        reached = np.mean([_roc_auc(ground, _blurred(one, middle, lots)) for one in scores for _ in range(BLURS)])
+        low, high = (middle, high) if reached > aim else (low, middle)
+    return (low + high) / 2
+
+
+def _roc_auc(ground: Ground, scores: Scores) -> float:
+    return ground.measure(scores, 0.5).roc_auc or 0.0
+
+
+def _blurred(scores: Scores, by: float, lots: np.random.Generator) -> Scores:
+    clear = logit(np.clip(scores, TINY, 1 - TINY))
+    return np.asarray(expit(clear + by * lots.normal(size=clear.size)))
 
 
 def _judged(given: Mapping[str, Any], challenger: Scores, champion: Scores, threshold: float) -> Verdict:
@@ -83,21 +109,33 @@ def _judged(given: Mapping[str, Any], challenger: Scores, champion: Scores, thre
     )
 
 
-def _counted(verdicts: list[Verdict], ground: Ground) -> Pairs:
-    tries = len(verdicts)
-    shipped = sum(v.outcome is Outcome.PASS for v in verdicts)
-    worse = sum(_called_worse(v) for v in verdicts)
-    level = ground.config.gate.level
-    stated = [p for p in map(_stated, verdicts) if p is not None]
+def _counted(equal: list[Verdict], worse: list[Verdict]) -> Pairs:
+    tries, shipped = len(equal), sum(v.outcome is Outcome.PASS for v in equal)
+    equal_passed, worse_passed = (sum(map(_passed, verdicts)) for verdicts in (equal, worse))
     return Pairs(
         tries=tries,
         shipped=shipped,
-        weak=sum(v.outcome is Outcome.PASS and v.weak_evidence for v in verdicts),
-        failed=worse,
-        interval=compare.clopper_pearson(shipped, tries, 0.95) if tries else None,
-        stated=float(np.mean(stated)) if stated else None,
-        false_failures=1 - level,
-        detail=_few_floors(verdicts),
+        weak=sum(v.outcome is Outcome.PASS and v.weak_evidence for v in equal),
+        called_worse=sum(map(_called_worse, equal)),
+        shipped_interval=_bounds(shipped, tries),
+        equal_passed=equal_passed,
+        equal_interval=_bounds(equal_passed, tries),
+        equal_stated=_stated(equal, EQUAL),
+        worse_passed=worse_passed,
+        worse_interval=_bounds(worse_passed, tries),
+        worse_stated=_stated(worse, WORSE),
+        detail=_few_floors(equal),
+    )
+
+
+def _bounds(hits: int, tries: int) -> tuple[float, float]:
+    return compare.clopper_pearson(hits, tries, 0.95)
+
+
+def _passed(verdict: Verdict) -> bool:
+    """Say whether the comparison of ROC-AUC let the challenger pass, on whatever evidence."""
+    return any(
+        c.name == "roc_auc_vs_champion" and c.status in (CheckStatus.OK, CheckStatus.WARN) for c in verdict.checks
     )
 
 
@@ -106,10 +144,11 @@ def _called_worse(verdict: Verdict) -> bool:
     return any(c.status is CheckStatus.ACT and c.name.endswith("_vs_champion") for c in verdict.checks)
 
 
-def _stated(verdict: Verdict) -> float | None:
-    """Return what the gate itself says of an equal challenger: the chance that it passes."""
-    del verdict
-    return None
+def _stated(verdicts: list[Verdict], sentence: re.Pattern[str]) -> float | None:
+    """Return the chance of passing that the gate itself states, on average; `None` where it states none."""
+    said = [sentence.search(check.detail) for v in verdicts for check in v.checks if check.name == "power"]
+    found = [float(match[1]) for match in said if match]
+    return float(np.mean(found)) if found else None
 
 
 def _few_floors(verdicts: list[Verdict]) -> str:

@@ -53,21 +53,25 @@ class Sabotage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """How often the gate ships one of two equal models, against what it states.
+    """How often the gate passes pairs of models whose difference is known, against what it states itself.
 
-    `shipped` of `tries` pairs passed, of which `weak` on weak evidence, and `failed` were called
-    worse; the rest were inconclusive. `interval` bounds the share that shipped at 95 %, and
-    `stated` is the share that the gate itself expected, where it says one. `false_failures` is
-    the most that may be called worse by the level of the gate.
+    Of `tries` pairs of equal models `shipped` passed the whole gate, `weak` of them on weak evidence,
+    and `called_worse` failed a comparison. `equal_passed` of them passed the comparison of ROC-AUC
+    alone, for which the gate states the share `equal_stated`; `worse_passed` and `worse_stated` are
+    the same of as many challengers that are truly one margin worse. Intervals are at 95 %.
     """
 
     tries: int
     shipped: int
     weak: int
-    failed: int
-    interval: tuple[float, float] | None = None
-    stated: float | None = None
-    false_failures: float | None = None
+    called_worse: int
+    shipped_interval: tuple[float, float]
+    equal_passed: int
+    equal_interval: tuple[float, float]
+    worse_passed: int
+    worse_interval: tuple[float, float]
+    equal_stated: float | None = None
+    worse_stated: float | None = None
     detail: str = ""
 
 
