@@ -19,8 +19,8 @@ from rehone.runlog import Line
 from rehone.store import Store, standing
 
 YEAR = timedelta(days=365)
-MOST = 5
-"""Past champions that are asked. More of them make the best a matter of luck: an equal challenger is held back oftener."""
+MOST = 12
+"""Past champions that are asked. With fewer, the best of many promotions is missed; each costs a scoring of the holdout."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Past:
 def past_champions(store: Store, lines: Sequence[Line], as_of: datetime) -> Past:
     """Choose among the versions that were confirmed and live within a year, and that nobody rolled back from.
 
-    At most five that are still there: the first, the last before the champion, and others evenly between.
+    At most twelve that are still there: the first, the last before the champion, and others evenly between.
 
     Raises:
         StoreError: the log cannot be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -146,10 +147,17 @@ def _slices(config: Config, held: pl.DataFrame) -> Mapping[str, np.ndarray]:
 
 def _values(column: pl.Series) -> np.ndarray:
     if column.dtype.is_numeric() and column.n_unique() > MOST_VALUES:
-        shares = [part / BINS for part in range(1, BINS)]
-        edges = {column.quantile(share) for share in shares}
-        column = column.cut(sorted(float(edge) for edge in edges if edge is not None))
+        return _quarters(column.cast(pl.Float64).fill_nan(None))
     return column.cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
+
+
+def _quarters(column: pl.Series) -> np.ndarray:
+    """Name for each row the quarter of the values that its own lies in."""
+    found = [column.quantile(part / BINS) for part in range(1, BINS)]
+    edges = sorted({float(edge) for edge in found if edge is not None})
+    named = [f"up to {edges[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(edges)), f"above {edges[-1]:g}"]
+    places = np.searchsorted(edges, column.fill_null(0.0).to_numpy(), "left")
+    return np.where(column.is_null().to_numpy(), "null", np.array(named, dtype=np.str_)[places])
 
 
 def scored_champion(champion: Champion | None, held: pl.DataFrame) -> gate.Scored | gate.Unreadable | None:
