@@ -120,6 +120,8 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
     lines += fact("champion", short_id(preview.champion), width)
     if preview.evidence is not None and preview.evidence.window is not None:
         lines += fact("window", f"{preview.evidence.window}, {preview.evidence.rows:,} rows", width)
+    if preview.trigger is not None and preview.trigger.flip:
+        lines += fact("flip", preview.trigger.flip, width)
     if preview.data is not None:
         lines += _data(preview.data, width)
     lines += _evidence(preview.evidence, width)
@@ -180,6 +182,7 @@ def _facts(record: RunRecord, width: int) -> list[str]:
     if record.trigger is not None:
         kind = f"{record.trigger.kind}: " if record.trigger.kind else "none: "
         lines += fact("trigger", f"{kind}{record.trigger.reason}", width)
+        lines += fact("flip", record.trigger.flip, width) if record.trigger.flip else []
     lines += fact("champion", short_id(record.champion), width)
     if record.data is not None:
         lines += _data(record.data, width)
@@ -254,6 +257,7 @@ def _verdict(verdict: Verdict | None, width: int) -> list[str]:
     weak = " (weak evidence)" if verdict.weak_evidence else ""
     lines = title(f"Verdict: {verdict.outcome}{weak}")
     lines += wrapped(verdict.reason, width, indent=2)
+    lines += wrapped(f"It {verdict.flip}.", width, indent=2) if verdict.flip else []
     measured = [(name, m) for name, m in (("challenger", verdict.challenger), ("champion", verdict.champion)) if m]
     if measured:
         lines += table(_metrics(measured), right=frozenset({1, 2}))
