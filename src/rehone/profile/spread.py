@@ -21,7 +21,6 @@ LEAST_DAYS = 56
 """Fewest days, first to last, of which anything is learned: eight weeks."""
 
 WEEK = 7
-DECILES = 9
 FAULTS = 3
 """Missing, infinite and unseen are the last counts of a feature."""
 
@@ -35,20 +34,25 @@ def spread_of(days: Floats, counts: Floats | NDArray[np.int64]) -> Spread | None
         return None
     held = counts[:, used].astype(np.float64)
     share = (held.sum(axis=0) + 0.5) / (held.sum() + 0.5 * held.shape[1])
-    return _spread(days, _residuals(days, held), held.sum(axis=1), np.diag(share**-0.5), int(used.sum()) - 1)
+    return _spread(days, _residuals(days, held) / np.sqrt(share), held.sum(axis=1), float(used.sum() - 1))
 
 
 def spread_of_scores(days: Floats, counts: Floats) -> Spread | None:
-    """Return how much the shares of scores at or below the nine deciles vary; `counts` is (d, bins)."""
+    """Return how much the share of scores at or below a value varies, where it varies most; `counts` is (d, bins).
+
+    Its unit is the variance of one independent row at the median, 1/4.
+    """
     if not _enough(days):
         return None
     below = np.cumsum(counts.sum(axis=0)) / counts.sum()
-    places = np.minimum(np.searchsorted(below, np.arange(1, DECILES + 1) / (DECILES + 1)), below.size - 1)
-    f = below[places]
-    if ((f <= 0) | (f >= 1)).any():
+    places = np.unique(np.searchsorted(below, np.arange(1, 10) / 10))
+    left = 2 * np.cumsum(_residuals(days, counts), axis=1)[:, places]
+    rows = counts.sum(axis=1)
+    most = int(np.argmax((_stretches(days, left, rows, WEEK)[0] ** 2).sum(axis=0)))
+    f = float(below[places[most]])
+    if not 0 < f < 1:
         return None
-    scale = np.tri(below.size).T[:, places] / np.sqrt(f * (1 - f))
-    return _spread(days, _residuals(days, counts), counts.sum(axis=1), scale, DECILES)
+    return _spread(days, left[:, [most]], rows, 4 * f * (1 - f))
 
 
 def with_spread(feature: FeatureProfile, days: Floats, counts: NDArray[np.int64]) -> FeatureProfile:
@@ -81,40 +85,45 @@ def _residuals(days: Floats, counts: Floats) -> Floats:
     return left
 
 
-def _spread(days: Floats, left: Floats, rows: Floats, scale: Floats, base: int) -> Spread:
+def _spread(days: Floats, left: Floats, rows: Floats, base: float) -> Spread:
+    """Return the moments for each length, of residuals in units of independent rows, (d, k), whose trace is `base`."""
     lost = np.unique(days % WEEK).size / days.size
-    found = [_moments(days, left @ scale, rows, length, base, lost) for length in range(1, WEEK + 1)]
-    excess, squared, error, carried = (tuple(_short(x) for x in column) for column in zip(*found, strict=True))
-    return Spread(days=days.size, excess=excess, squared=squared, error=error, carried=carried[-1])
+    found = [_moments(*_stretches(days, left, rows, length), base, lost) for length in range(1, WEEK + 1)]
+    excess, squared, cubed, error, carried = (tuple(_short(x) for x in part) for part in zip(*found, strict=True))
+    return Spread(days=days.size, excess=excess, squared=squared, cubed=cubed, error=error, carried=carried[-1])
 
 
-def _moments(
-    days: Floats, left: Floats, rows: Floats, length: int, base: int, lost: float
-) -> tuple[float, float, float, float]:
-    """Return the excess of stretches of `length` days, its square over directions, its error, what is carried on."""
+def _stretches(days: Floats, left: Floats, rows: Floats, length: int) -> tuple[Floats, float]:
+    """Return the residuals of stretches of `length` days per root of their rows, (b, k), and their mean rows."""
     place = ((days - days[0]) // length).astype(np.int64)
     whole = int(days[-1] - days[0] + 1) // length
     n: Floats = np.bincount(place, rows, minlength=whole + 1)[:whole].astype(np.float64)
     moved = np.stack([np.bincount(place, part, minlength=whole + 1)[:whole] for part in left.T], axis=1)
     kept = n > 0
-    n = n[kept]
-    moved = moved[kept] / np.sqrt(n)[:, None]
-    free = n.size * (1 - lost)
+    return moved[kept] / np.sqrt(n[kept])[:, None], float(n[kept].mean())
+
+
+def _moments(moved: Floats, size: float, base: float, lost: float) -> tuple[float, float, float, float, float]:
+    """Return the excess of stretches, its square and cube over directions, its error, and what is carried on.
+
+    The powers are freed of what the sample covariance of few stretches adds to them (Wishart's moments).
+    """
+    many = moved.shape[0]
+    free = many * (1 - lost)
     matrix = moved.T @ moved / free
-    trace, square = float(np.trace(matrix)), float((matrix**2).sum())
-    square = free**2 / ((free - 1) * (free + 2)) * (square - trace**2 / free)
-    square = min(max(square, trace**2 / base), trace**2)
-    shared = float((moved[1:] * moved[:-1]).sum()) / (n.size - 1)
-    shared = max((shared + trace / n.size) / (1 - 2 / n.size), 0.0)  # centring took (trace + 2 shared) / n of it
-    trace += 2 * shared / n.size
-    excess, size = trace - base, float(n.mean())
-    both = max(square - 2 * trace + base, 0.0)
-    return (
-        excess / size,
-        both / size**2,
-        square / free / size**2,
-        min(shared, max(excess, 0.0)) / size,
-    )
+    one = float(np.trace(matrix))
+    two = free**2 / ((free - 1) * (free + 2)) * (float((matrix**2).sum()) - one**2 / free)
+    two = min(max(two, one**2 / max(base, 1.0)), one**2)
+    cube = float(np.einsum("ij,jk,ki->", matrix, matrix, matrix))
+    three = (cube - 3 * one * two * (1 / free + 1 / free**2) - one**3 / free**2) / (1 + 3 / free + 4 / free**2)
+    three = min(max(three, two**2 / one), two**1.5) if one > 0 else 0.0
+    shared = float((moved[1:] * moved[:-1]).sum()) / (many - 1)
+    shared = max((shared + one / many) / (1 - 2 / many), 0.0)  # centring took (one + 2 shared) / many of it
+    excess = one + 2 * shared / many - base
+    squared = max(two - 2 * one + base, 0.0)
+    cubed = max(three - 3 * two + 3 * one - base, 0.0)
+    carried = min(shared, max(excess, 0.0)) / size
+    return excess / size, squared / size**2, cubed / size**3, two / free / size**2, carried
 
 
 def _short(number: float) -> float:

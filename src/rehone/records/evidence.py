@@ -12,12 +12,14 @@ from rehone.records.words import TriggerKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChanceLaw:
-    """What a statistic is without drift, by the reference's own days: `mean` times F(freedom, freedom_of_mean).
+    """What a statistic is without drift: `least + (mean - least) * F(freedom, freedom_of_mean)`.
 
-    `days` is how many days of the reference this was learned from.
+    It follows from how much the reference's own days differ; `days` is how many days of the reference this was learned
+    from.
     """
 
     mean: float
+    least: float
     freedom: float
     freedom_of_mean: float
     days: int

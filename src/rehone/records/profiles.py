@@ -15,14 +15,15 @@ class Spread:
 
     Index `i` is of stretches of `i + 1` whole days, up to a week, with the weekdays' own shares
     taken out. `excess` is the PSI that a stretch has from this on average, below zero when days
-    are steadier than independent rows; `squared` is the sum of squares of its parts over the
-    independent directions, and `error` the variance of `excess` itself. `carried` is what a week
-    shares with the next one. All come from `days` days.
+    are steadier than independent rows; `squared` and `cubed` are the sums of the powers of its parts
+    over the independent directions, and `error` is the variance of `excess` itself, halved.
+    `carried` is what a week shares with the next one. All come from `days` days.
     """
 
     days: int
     excess: tuple[float, ...]
     squared: tuple[float, ...]
+    cubed: tuple[float, ...]
     error: tuple[float, ...]
     carried: float = 0.0
 
@@ -74,7 +75,7 @@ class ScoreProfile:
     `by_weekday` holds the same counts for Monday..Sunday, when the rows' days are known. Of the
     rows whose label is known, `labelled` has the number in each bin, `positives` those of label 1
     and `means` their mean score (0 where there are none): what scores were worth. `spread` is of
-    the shares at or below the deciles.
+    the share at or below the decile where it varies most.
     """
 
     edges: tuple[float, ...]
