@@ -456,3 +456,81 @@ def test_a_window_without_files_counts_nothing(tmp_path: Path) -> None:
     assert source.counts(empty, reference).rows == 0
     assert source.read(empty).schema == source.read(ALL).schema
     assert source.describe(empty).files == ()
+
+
+# --- when labels became known -----------------------------------------------------------------
+
+
+def write_known(folder: Path, known: Any) -> None:
+    write_days(folder, known_at=known)
+
+
+def seen(source: Source) -> list[int | None]:
+    return source.read(ALL, ("label",))["label"].to_list()
+
+
+KNOWN = pl.col("ts") + timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [KNOWN, KNOWN.dt.replace_time_zone("UTC"), KNOWN.dt.strftime("%Y-%m-%dT%H:%M:%S")],
+    ids=["naive", "utc", "text"],
+)
+def test_a_label_is_not_there_before_it_was_known_nor_is_its_time(tmp_path: Path, known: pl.Expr) -> None:
+    write_known(tmp_path / "data", known)
+    source = opened(tmp_path, label_time_column="known_at")
+    rows = source.read(ALL, ("label", "known_at", "amount"))
+    there = pl.col("__time__") + timedelta(days=3) <= AS_OF
+    assert rows.filter(there).null_count().row(0) == (0, 0, 0, 0)
+    late = rows.filter(~there)
+    assert late.height == 71
+    assert (late["label"].null_count(), late["known_at"].null_count(), late["amount"].null_count()) == (71, 71, 0)
+    assert source.describe(ALL).positives == int(rows["label"].sum())
+
+
+def test_the_limit_itself_is_known(tmp_path: Path) -> None:
+    write_known(tmp_path / "data", pl.lit(datetime(2026, 8, 11)))  # noqa: DTZ001
+    assert None not in seen(opened(tmp_path, label_time_column="known_at"))
+    write_known(tmp_path / "data", pl.lit(datetime(2026, 8, 11, 0, 0, 0, 1)))  # noqa: DTZ001
+    assert set(seen(opened(tmp_path, label_time_column="known_at"))) == {None}
+
+
+def test_a_label_whose_time_is_not_there_is_not_seen(tmp_path: Path) -> None:
+    write_known(tmp_path / "data", pl.when(pl.col("count") > 25).then(pl.col("ts")))
+    source = opened(tmp_path, label_time_column="known_at")
+    rows = source.read(ALL, ("label", "count"))
+    assert rows.filter(pl.col("count") <= 25)["label"].unique().to_list() == [None]
+    assert rows.filter(pl.col("count") > 25)["label"].null_count() == 0
+
+
+def test_when_a_label_became_known_is_never_a_feature(tmp_path: Path) -> None:
+    write_known(tmp_path / "data", pl.col("ts").dt.strftime("%Y-%m-%d %H:%M:%S"))
+    assert "known_at" in opened(tmp_path).features()
+    assert "known_at" not in opened(tmp_path, label_time_column="known_at").features()
+
+
+def test_a_label_time_that_is_in_no_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    write_known(tmp_path / "data", KNOWN)
+    with pytest.raises(
+        DataError, match=r"^label_time_column 'known' is in none of 10 files: did you mean 'known_at'\?"
+    ):
+        opened(tmp_path, label_time_column="known")
+
+
+def test_a_label_time_that_some_files_lack_or_write_as_a_number_is_a_finding(tmp_path: Path) -> None:
+    write_known(tmp_path / "data", KNOWN)
+    one_day(FIRST).write_parquet(tmp_path / "data" / f"{FIRST}.parquet")
+    second = FIRST + timedelta(days=1)
+    one_day(second).with_columns(known_at=pl.lit(17)).write_parquet(tmp_path / "data" / f"{second}.parquet")
+    source = opened(tmp_path, label_time_column="known_at")
+    said = [(c.status, c.detail) for c in source.findings]
+    assert said == [
+        (
+            "act",
+            "column 'known_at' is Int32 in data/2026-08-02.parquet, but Datetime(time_unit='us', time_zone='UTC') in 9 of 10 files",
+        ),
+        ("act", "column 'known_at' is missing in data/2026-08-01.parquet, but there in 9 of 10 files"),
+    ]
+    first_two = source.read(Window(moment("2026-08-01"), moment("2026-08-03")), ("label",))
+    assert first_two["label"].unique().to_list() == [None]

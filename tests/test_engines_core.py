@@ -77,6 +77,23 @@ def test_the_due_column_of_a_label_decides_as_it_does_in_files(tmp_path: Path) -
     assert 0 < given.mature_rows < given.rows
 
 
+def test_a_label_that_became_known_later_is_hidden_as_it_is_in_files(tmp_path: Path) -> None:
+    frame = strange().with_columns((pl.col("at") + pl.duration(days=pl.col("id") % 60)).alias("known_at"))
+    policy = POLICY.model_copy(update={"label_time_column": "known_at"})
+    path = write(tmp_path, frame)
+    plain, lazy = files(tmp_path, policy), engine(tmp_path, pl.scan_parquet(path), policy)
+    asked = ("id", "label", "known_at")
+    given, wanted = (s.read(WINDOW, asked).sort("id") for s in (lazy, plain))
+    assert given.equals(wanted.select(given.columns))
+    assert "known_at" not in lazy.features()
+    assert 0 < given["known_at"].null_count() < given.height
+    assert given["known_at"].max() <= AS_OF
+    counted, same = (s.facts(WINDOW, s.features(), now=AS_OF) for s in (lazy, plain))
+    assert (counted.positives, counted.null_labels) == (same.positives, same.null_labels)
+    assert counted.null_labels > 0
+    assert lazy.describe(WINDOW).positives == plain.describe(WINDOW).positives
+
+
 def test_odd_labels_are_counted_and_shown_as_in_files(tmp_path: Path) -> None:
     frame = strange().with_columns(pl.when(pl.col("id") % 50 == 0).then(7).otherwise(pl.col("label")).alias("label"))
     path = write(tmp_path, frame)
