@@ -13,10 +13,22 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from rehone import estimate, metrics
+from rehone.config import Trigger
 from rehone.estimate import Reference, Terms
 from rehone.profile.bins import score_edges
 from rehone.profile.build import histogram
-from rehone.records import Estimate, Estimated, ScoreProfile, Window
+from rehone.records import (
+    Check,
+    Estimate,
+    Estimated,
+    Evidence,
+    HeldEstimate,
+    ScoreProfile,
+    TriggerDecision,
+    TriggerKind,
+    Window,
+)
+from rehone.trigger import decide
 
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC))
 TERMS = Terms(costs=(10.0, 500.0))
@@ -197,6 +209,109 @@ def test_that_the_same_inputs_mean_something_else_is_not_seen() -> None:
     assert found.recall is not None
     assert found.recall.low > truth + 0.1
     assert not found.disagree
+
+
+# --- as a trigger -----------------------------------------------------------------------------
+
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LIMIT = Trigger(min_estimated_recall=0.6, min_recall=None)
+
+
+def of(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=2000, positives=120)
+
+
+def judged(found: Estimated | None, policy: Trigger = LIMIT, held: HeldEstimate | None = None) -> TriggerDecision:
+    seen = Evidence(as_of=NOW, champion="c" * 64, champion_as_of=NOW, estimated=found, held=held)
+    return decide(seen, policy.model_copy(update={"cooldown_days": 0.0}))
+
+
+def named(decision: TriggerDecision, name: str) -> Check | None:
+    return next((c for c in decision.checks if c.name == name), None)
+
+
+def guessed(recall: Estimate, other: Estimate | None = None, *, disagree: bool = False) -> Estimated:
+    return Estimated(
+        window=WINDOW,
+        n=2000,
+        recall=recall,
+        other_recall=other,
+        disagree=disagree,
+        basis="as_trained",
+        detail="as before",
+    )
+
+
+def test_an_estimate_acts_when_its_whole_interval_is_below_the_limit_and_not_before() -> None:
+    below = judged(guessed(of(0.5, 0.4, 0.599)))
+    assert below.kind is TriggerKind.PERFORMANCE
+    assert below.reason == (
+        "recall is estimated at 0.500 [0.400, 0.599] on 2,000 rows whose labels need not be due (as before), all of it beyond 0.6"
+    )
+    at_it = judged(guessed(of(0.5, 0.4, 0.6)))
+    check = named(at_it, "estimated_recall")
+    assert at_it.kind is None
+    assert check is not None
+    assert (check.status, check.detail.rpartition(", ")[2]) == ("warn", "beyond 0.6 but perhaps by chance")
+
+
+def test_an_estimate_without_a_limit_is_recorded_and_never_acts() -> None:
+    decision = judged(guessed(of(0.1, 0.05, 0.15)), Trigger(min_recall=None))
+    check = named(decision, "estimated_recall")
+    assert decision.kind is None
+    assert check is not None
+    assert (check.status, check.value, check.limit) == ("ok", 0.1, None)
+    assert named(judged(None, Trigger()), "estimated_recall") is None
+
+
+def test_estimators_that_contradict_each_other_act_only_when_both_are_beyond() -> None:
+    alone = judged(guessed(of(0.5, 0.45, 0.55), of(0.7, 0.65, 0.75), disagree=True))
+    assert alone.kind is None
+    warned, doubt = named(alone, "estimated_recall"), named(alone, "estimators")
+    assert warned is not None
+    assert warned.status == "warn"
+    assert doubt is not None
+    assert doubt.sentence == (
+        "two estimates of recall contradict each other: 0.500 [0.450, 0.550] if a score is worth what it was, 0.700 [0.650, "
+        "0.750] if only the share of positives has changed; scores alone cannot tell which: label a few hundred recent rows, "
+        "or wait for labels"
+    )
+    both = judged(guessed(of(0.5, 0.45, 0.55), of(0.3, 0.25, 0.35), disagree=True))
+    assert both.kind is TriggerKind.PERFORMANCE
+
+
+def test_an_estimate_does_not_act_once_labels_have_refuted_one() -> None:
+    held = HeldEstimate(
+        run_id="r", window=WINDOW, estimated=of(0.8, 0.75, 0.85), measured=of(0.6, 0.5, 0.7), covered=False
+    )
+    decision = judged(guessed(of(0.5, 0.4, 0.55)), held=held)
+    assert decision.kind is None
+    refuted = named(decision, "estimate_held")
+    assert refuted is not None
+    assert refuted.status == "warn"
+    assert refuted.detail == (
+        "run r estimated a recall of 0.800 [0.750, 0.850] for 2026-01-01..2026-01-31; labels say 0.600 on 120 positives, "
+        "outside of it"
+    )
+    kept = judged(guessed(of(0.5, 0.4, 0.55)), held=replace(held, measured=of(0.8, 0.7, 0.9), covered=True))
+    assert kept.kind is TriggerKind.PERFORMANCE
+
+
+def test_an_estimated_cost_acts_when_its_whole_interval_is_above_the_limit() -> None:
+    policy = Trigger(max_estimated_cost_per_1000=400, min_recall=None)
+    found = replace(guessed(of(0.9, 0.85, 0.95)), cost_per_1000=of(500, 400.1, 600))
+    assert judged(found, policy).kind is TriggerKind.PERFORMANCE
+    assert judged(replace(found, cost_per_1000=of(500, 400, 600)), policy).kind is None
+
+
+def test_what_was_not_estimated_is_unknown_where_a_limit_asks_for_it() -> None:
+    check = named(judged(Estimated(window=WINDOW, n=0, detail="there is no row to estimate on")), "estimated_recall")
+    assert check is not None
+    assert (check.status, check.detail) == (
+        "unknown",
+        "estimated recall (limit 0.6) is not known: there is no row to estimate on",
+    )
 
 
 # --- error rates ------------------------------------------------------------------------------
