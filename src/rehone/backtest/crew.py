@@ -25,6 +25,9 @@ WORTH_IT = 6
 """Days below which starting processes costs more than it saves."""
 
 
+_START = "import sys, pathlib; from rehone.backtest.crew import work; work(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))"
+
+
 @dataclass(frozen=True, slots=True)
 class Crew:
     """How many processes make models, and how those on the way are told."""
@@ -67,7 +70,7 @@ def _listen(hand: subprocess.Popen[str], told: queue.Queue[str | None]) -> None:
 
 
 def _hired(job: Path, number: int, of: int) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "rehone.backtest.crew", str(job), str(number), str(of)]
+    words = [sys.executable, "-c", _START, str(job), str(number), str(of)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 
 
@@ -102,7 +105,3 @@ def work(job: Path, number: int, of: int) -> None:
         shelf.put(day, make(history, config.model_copy(update={"train": one}), day, said["windows"]))
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 
 from rehone import artifact, codec, train
 from rehone.artifact import Predictor
-from rehone.backtest.past import ROW, History, Past
+from rehone.backtest.past import ROW, TIME, History, Past
 from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import ArtifactError, Corrupt, DataError, TrainingError
 from rehone.pipeline.evidence import Champion
-from rehone.pipeline.publishing import _profile
+from rehone.pipeline.publishing import _profile as profile_of_version
 from rehone.pipeline.scene import Scene
-from rehone.pipeline.story import _columns, _history, trailing_window
-from rehone.pipeline.taking import take
+from rehone.pipeline.story import _columns as columns_of
+from rehone.pipeline.story import _history as history_window
+from rehone.pipeline.story import trailing_window
+from rehone.pipeline.taking import Taken, take
 from rehone.records import (
     Contract,
     Deployment,
@@ -35,32 +37,33 @@ from rehone.records import (
     ModelVersion,
     Profile,
     Split,
-    Window,
 )
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """A model that was made as of a day on a training window, and all that it ever said.
 
-    `scores` (n,) are of every row of the history from `first` on, NaN before. `learned` are the
-    rows that were older than its holdout. `cv` is the mean of its cross-validated ROC-AUC and
+    `scores` (n,) are of every row of the history from its trailing window on, NaN before.
+    `learned` are the rows that were older than its holdout; of those in the trailing window,
+    `oof_rows`, it has out-of-fold scores. `cv` is the mean of its cross-validated ROC-AUC and
     `place` that of its candidate in the list, which settles ties.
     """
 
     id: str
     window: str
     manifest: Manifest
-    profile: Profile
     split: Split
     cv: float
     place: int
     scores: NDArray[np.float64] = field(repr=False)
     learned: NDArray[np.int64] = field(repr=False)
+    oof_rows: NDArray[np.int64] = field(repr=False)
+    oof_scores: NDArray[np.float64] = field(repr=False)
 
     @property
     def as_of(self) -> datetime:
@@ -109,11 +112,13 @@ class Reigning(Champion):
     """A model of a replay as the pipeline sees a champion."""
 
     fitted: Fitted | None = None
+    memory: Profile | None = field(default=None, repr=False)
     marks: NDArray[np.uint64] | None = field(default=None, repr=False)
+    near_marks: NDArray[np.uint64] | None = field(default=None, repr=False)
 
     @property
     def profile(self) -> Profile | None:
-        return self.fitted.profile if self.fitted else None
+        return self.memory
 
     @property
     def predictor(self) -> Predictor:
@@ -123,31 +128,38 @@ class Reigning(Champion):
     def fingerprints(self) -> NDArray[np.uint64] | None:
         return self.marks
 
+    @property
+    def near(self) -> NDArray[np.uint64] | None:
+        return self.near_marks
+
 
 def echo(fitted: Fitted) -> Echo:
     """Return a model that answers from memory."""
     return Echo(fitted.manifest.contract, fitted.threshold, fitted.id, fitted.scores)
 
 
-def reigning(fitted: Fitted, config: Config, marks: NDArray[np.uint64] | None, *, born: datetime) -> Reigning:
-    """Put a model on the throne; `born` is when it is taken to have been made."""
-    manifest = replace(fitted.manifest, as_of=born)
-    deployment = Deployment(
-        generation=1,
-        version=fitted.id,
-        action=DeploymentAction.DEPLOY,
-        state=DeploymentState.CONFIRMED,
-        at=born,
-        as_of=born,
-        actor="backtest",
-    )
+def reigning(fitted: Fitted, config: Config, memory: Profile) -> Reigning:
+    """Put a model on the throne with its profile."""
     return Reigning(
-        deployment,
+        deployed(1, fitted.id, fitted.as_of, DeploymentAction.DEPLOY),
         fitted.id,
         config.deploy,
-        version=ModelVersion(fitted.id, manifest),
+        version=ModelVersion(fitted.id, fitted.manifest),
         fitted=fitted,
-        marks=marks,
+        memory=memory,
+    )
+
+
+def deployed(generation: int, version: str, at: datetime, action: DeploymentAction) -> Deployment:
+    """Return the record of a deployment of a replay."""
+    return Deployment(
+        generation=generation,
+        version=version,
+        action=action,
+        state=DeploymentState.CONFIRMED,
+        at=at,
+        as_of=at,
+        actor="backtest",
     )
 
 
@@ -162,19 +174,21 @@ def make(history: History, config: Config, day: datetime, windows: Sequence[str]
     past = Past(history, day)
     trailing = trailing_window(config, day)
     try:
-        taken = take(config, past, _history(config, past, trailing), trailing, _columns(config, past.features()))
+        taken = take(
+            config, past, history_window(config, past, trailing), trailing, columns_of(config, past.features())
+        )
         return tuple(_fits(history, config, day, taken, windows))
     except (DataError, TrainingError, ArtifactError) as error:
         return Refused(str(error))
 
 
-def _fits(history: History, config: Config, day: datetime, taken: Any, windows: Sequence[str]) -> Iterator[Fitted]:
-    learn = taken.rows.filter(pl.col("__time__") < taken.split.holdout.start)
+def _fits(history: History, config: Config, day: datetime, taken: Taken, windows: Sequence[str]) -> Iterator[Fitted]:
+    learn = taken.rows.filter(pl.col(TIME) < taken.split.holdout.start)
     contract = artifact.learn_contract(
         learn, history.features, label=config.data.label, categorical=config.data.categorical
     )
     start = trailing_window(config, day).start
-    whole = bool((learn["__time__"] >= start).all())
+    whole = bool((learn[TIME] >= start).all())
     for window in windows:
         if whole and window in ("trailing", "all") and window != windows[0]:
             continue  # the same rows: made once, as the search itself does
@@ -184,15 +198,13 @@ def _fits(history: History, config: Config, day: datetime, taken: Any, windows: 
         yield _fitted(history, config, day, (taken, learn, search))
 
 
-def _fitted(history: History, config: Config, day: datetime, made: tuple[Any, pl.DataFrame, train.Search]) -> Fitted:
+def _fitted(history: History, config: Config, day: datetime, made: tuple[Taken, pl.DataFrame, train.Search]) -> Fitted:
     taken, learn, search = made
-    scene = Scene(config, cast(Any, None), cast(Any, None), cast(Any, None), cast(Any, None))
-    scene.rows, scene.split, scene.search = taken.rows, taken.split, search
     titles = [candidate.title for candidate in config.train.candidates]
-    first = int(taken.rows.filter(pl.col("__time__") >= taken.split.train.start)[ROW][0])
+    first = int(taken.rows.filter(pl.col(TIME) >= taken.split.train.start)[ROW][0])
     scores = np.full(history.frame.height, np.nan)
     scores[first:] = search.predictor.predict_proba(history.frame.slice(first))
-    window, winner = search.winner.window, search.winner
+    winner, learned = search.winner, learn[ROW].to_numpy()
     manifest = Manifest(
         project=config.project.name,
         run_id="backtest",
@@ -200,7 +212,7 @@ def _fitted(history: History, config: Config, day: datetime, made: tuple[Any, pl
         as_of=day,
         estimator=winner.estimator,
         params=winner.params,
-        window_policy=window,
+        window_policy=winner.window,
         contract=search.predictor.contract,
         threshold=search.predictor.threshold,
         train_window=search.train_window,
@@ -212,16 +224,37 @@ def _fitted(history: History, config: Config, day: datetime, made: tuple[Any, pl
         files={},
     )
     return Fitted(
-        id=hashlib.sha256(f"{day.isoformat()} {window}".encode()).hexdigest(),
-        window=window,
+        id=hashlib.sha256(f"{day.isoformat()} {winner.window}".encode()).hexdigest(),
+        window=winner.window,
         manifest=manifest,
-        profile=_profile(scene, scene.held),
         split=taken.split,
         cv=winner.cv_roc_auc_mean or 0.0,
         place=titles.index(winner.name),
         scores=scores,
-        learned=learn[ROW].to_numpy(),
+        learned=learned,
+        oof_rows=learned[search.oof_index],
+        oof_scores=search.oof_scores,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What the profile of a version is made of, as the pipeline finds it in a search."""
+
+    predictor: Echo
+    oof_index: NDArray[np.int64]
+    oof_scores: NDArray[np.float64]
+
+
+def profile_of(history: History, config: Config, fitted: Fitted) -> Profile:
+    """Return the profile that a run would have published with a model."""
+    past = Past(history, fitted.as_of)
+    rows = past.labelled(trailing_window(config, fitted.as_of), columns_of(config, past.features()))
+    scene = Scene(config, *(cast(Any, None) for _ in range(4)))
+    scene.rows, scene.split = rows, fitted.split
+    places = np.searchsorted(rows[ROW].to_numpy(), fitted.oof_rows)
+    scene.search = cast(train.Search, _Searched(echo(fitted), places, fitted.oof_scores))
+    return profile_of_version(scene, scene.held)
 
 
 # --- remembering them -------------------------------------------------------------------------
@@ -234,7 +267,6 @@ class _Note:
     id: str
     window: str
     manifest: Manifest
-    profile: Profile
     split: Split
     cv: float
     place: int
@@ -289,12 +321,14 @@ def _packed(made: Made) -> bytes:
         arrays["why"] = np.frombuffer(made.why.encode(), dtype=np.uint8)
     else:
         for i, one in enumerate(made):
-            names = ("id", "window", "manifest", "profile", "split", "cv", "place")
+            names = ("id", "window", "manifest", "split", "cv", "place")
             note = codec.encode(_Note(**{name: getattr(one, name) for name in names}))
             arrays |= {
                 f"note{i}": np.frombuffer(note, dtype=np.uint8),
                 f"scores{i}": one.scores,
                 f"learned{i}": one.learned.astype(np.int32),
+                f"oof_rows{i}": one.oof_rows.astype(np.int32),
+                f"oof_scores{i}": one.oof_scores,
             }
     held = io.BytesIO()
     np.savez(held, **cast(Any, arrays))
@@ -308,7 +342,7 @@ def _unpacked(data: bytes, source: str) -> Made:
     with np.load(io.BytesIO(data[32:]), allow_pickle=False) as arrays:
         if "why" in arrays:
             return Refused(arrays["why"].tobytes().decode())
-        return tuple(_one(arrays, i, source) for i in range(len(arrays.files) // 3))
+        return tuple(_one(arrays, i, source) for i in range(len(arrays.files) // 5))
 
 
 def _one(arrays: Any, i: int, source: str) -> Fitted:
@@ -317,6 +351,8 @@ def _one(arrays: Any, i: int, source: str) -> Fitted:
         **{name: getattr(note, name) for name in note.__slots__},
         scores=arrays[f"scores{i}"],
         learned=arrays[f"learned{i}"].astype(np.int64),
+        oof_rows=arrays[f"oof_rows{i}"].astype(np.int64),
+        oof_scores=arrays[f"oof_scores{i}"],
     )
 
 
@@ -331,4 +367,16 @@ def best(made: Sequence[Fitted], windows: Sequence[str]) -> Fitted:
     return min(named, key=lambda m: (-m.cv, m.place, order.get(m.window, 0)))
 
 
-__all__ = ["Fitted", "Made", "Refused", "Shelf", "Window", "best", "echo", "make", "reigning"]
+__all__ = [
+    "Fitted",
+    "Made",
+    "Refused",
+    "Shelf",
+    "best",
+    "columns_of",
+    "deployed",
+    "echo",
+    "make",
+    "profile_of",
+    "reigning",
+]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rehone import metrics
 from rehone.backtest.lab import Fitted
-from rehone.backtest.past import History, moment
+from rehone.backtest.past import History
 
 LEAST = 5
 """Fewest positives, and fewest negatives, for a month to have a ROC-AUC."""
@@ -38,37 +38,54 @@ def months_of(history: History) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return codes.astype(np.int64), tuple(str(name) for name in names)
 
 
-def by_month(history: History, scores: NDArray[np.float64], acted: NDArray[np.bool_], first: int) -> tuple[Month, ...]:
-    """Measure the live scores and decisions of each month from row `first` on."""
-    costs = (history.config.train.cost_false_positive, history.config.train.cost_false_negative)
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """What was live for each row, (n,) each: its score, its decision, and whose reign it was (-1: nobody's)."""
+
+    scores: NDArray[np.float64]
+    acted: NDArray[np.bool_]
+    reign: NDArray[np.int64]
+
+
+def by_month(history: History, live: Live, first: int) -> tuple[Month, ...]:
+    """Measure the live scores and decisions of each month from row `first` on.
+
+    ROC-AUC is over pairs of rows that the same version scored: no decision compares the scores of
+    two versions, each of which has a threshold of its own.
+    """
     codes, names = months_of(history)
-    known = (history.labels >= 0) & np.isfinite(scores)
+    known = (history.labels >= 0) & (live.reign >= 0)
     known[:first] = False
-    found = []
-    for code, name in enumerate(names):
-        rows = np.flatnonzero(known & (codes == code))
-        if rows.size:
-            found.append(_month(name, history.labels[rows], scores[rows], acted[rows], costs))
-    return tuple(found)
+    months = ((name, np.flatnonzero(known & (codes == code))) for code, name in enumerate(names))
+    return tuple(_month(history, live, name, rows) for name, rows in months if rows.size)
 
 
-def _month(
-    name: str,
-    labels: NDArray[np.int8],
-    scores: NDArray[np.float64],
-    acted: NDArray[np.bool_],
-    costs: tuple[float, float],
-) -> Month:
+def _month(history: History, live: Live, name: str, rows: NDArray[np.int64]) -> Month:
+    costs = (history.config.train.cost_false_positive, history.config.train.cost_false_negative)
+    labels, acted = history.labels[rows], live.acted[rows]
     positives = int(labels.sum())
     enough = min(positives, labels.size - positives) >= LEAST
     return Month(
         name=name,
         rows=labels.size,
         positives=positives,
-        roc_auc=metrics.roc_auc(labels, scores) if enough else None,
+        roc_auc=within(labels, live.scores[rows], live.reign[rows]) if enough else None,
         recall=float((acted & (labels == 1)).sum()) / positives if positives >= LEAST else None,
         cost_per_1000=1000 * float(metrics.cost_of_rows(labels, acted, costs).mean()),
     )
+
+
+def within(labels: NDArray[np.int8], scores: NDArray[np.float64], groups: NDArray[np.int64]) -> float | None:
+    """Return the chance that a positive scores above a negative of the same group; `None` without any such pair."""
+    won, pairs = 0.0, 0
+    for group in np.unique(groups):
+        rows = groups == group
+        positives = int(labels[rows].sum())
+        count = positives * (int(rows.sum()) - positives)
+        if count:
+            won += count * (metrics.roc_auc(labels[rows], scores[rows]) or 0.0)
+            pairs += count
+    return won / pairs if pairs else None
 
 
 def cost_matrix(history: History, models: Sequence[Fitted], bounds: Sequence[int]) -> NDArray[np.float64]:
@@ -98,8 +115,3 @@ def hindsight(costs: NDArray[np.float64], made: Sequence[int], price: float) -> 
         change = float(best.min()) + price
         best = np.where(start <= t, np.minimum(best, change) + costs[:, t], np.inf)
     return float(best.min())
-
-
-def day_name(value: int) -> str:
-    """Write microseconds since 1970 as a day."""
-    return f"{moment(value):%Y-%m-%d}"

@@ -19,8 +19,9 @@ from rehone.backtest.measured import Month, by_month, cost_matrix, hindsight
 from rehone.backtest.past import History, read_history
 from rehone.backtest.policies import Policy, policies
 from rehone.backtest.results import Backtest, PolicyResult
+from rehone.backtest.stage import Stage
 from rehone.backtest.suggest import suggestion
-from rehone.backtest.walk import Stage, Walked, crown, walk
+from rehone.backtest.walk import Walked, crown, walk
 from rehone.config import Config, Predictions
 from rehone.errors import DataError
 from rehone.records import Event, EventKind
@@ -259,7 +260,7 @@ def _summed(config: Config, order: Order, walked: dict[str, list[Walked]], sums:
 
 def _result(walks: list[Walked], sums: _Sum, price: float, best: float) -> PolicyResult:
     policy, n = walks[0].policy, sums.history.frame.height
-    months = [by_month(sums.history, *walked.scored(n), sums.first_row) for walked in walks]
+    months = [by_month(sums.history, walked.served(n), sums.first_row) for walked in walks]
     merged = tuple(_merged(column) for column in zip(*months, strict=True))
     aucs = [m.roc_auc for m in merged if m.roc_auc is not None]
     worst = min((m for m in merged if m.roc_auc is not None), key=lambda m: m.roc_auc or 0.0, default=None)

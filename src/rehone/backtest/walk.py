@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rehone import data, forecast, gate, metrics, trigger
-from rehone.backtest.lab import Fitted, Made, Refused, best, echo, reigning
-from rehone.backtest.past import TIME, History, Past, micros
+from rehone import forecast, metrics, trigger
+from rehone.backtest.lab import Fitted, Refused, best
+from rehone.backtest.measured import Live
+from rehone.backtest.past import History, micros
 from rehone.backtest.policies import Policy
+from rehone.backtest.stage import Before, Stage
 from rehone.config import Config
-from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion
-from rehone.pipeline.evidence import Look, attempts, findings, look
-from rehone.pipeline.feeds import Feeds
-from rehone.pipeline.story import _columns, trailing_window
-from rehone.pipeline.words import acting, all_of
-from rehone.records import Attempts, Evidence, Outcome, Realised, RunStatus, TriggerKind, Verdict, Window
+from rehone.pipeline.evidence import attempts
+from rehone.records import DeploymentAction, Evidence, Outcome, Realised, RunStatus, TriggerKind, Verdict, Window
 from rehone.runlog import Line
 
 
@@ -57,113 +54,14 @@ class Walked:
         """Count the challengers that were trained and judged, deployed or not."""
         return self.count("deployed", "rejected", "inconclusive", "invalid")
 
-    def scored(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the score and the decision of whoever was live, (n,) each; NaN before the first version."""
-        scores, acted = np.full(n, np.nan), np.zeros(n, dtype=bool)
-        for model, start, end in zip(self.live, self.starts, (*self.starts[1:], n), strict=True):
+    def served(self, n: int) -> Live:
+        """Return what users would have had of the first `n` rows."""
+        scores, acted, reign = np.full(n, np.nan), np.zeros(n, dtype=bool), np.full(n, -1)
+        for number, (model, start, end) in enumerate(zip(self.live, self.starts, (*self.starts[1:], n), strict=True)):
             scores[start:end] = model.scores[start:end]
             acted[start:end] = model.scores[start:end] >= model.threshold
-        return scores, acted
-
-
-@dataclass
-class Stage:
-    """What all walks share: the history, the models made so far, and what was asked of them before."""
-
-    history: History
-    days: tuple[datetime, ...]
-    make: Callable[[datetime], Made]
-    _marks: NDArray[np.uint64] | None = field(default=None, repr=False)
-    _seen: dict[tuple[str, datetime], Evidence] = field(default_factory=dict, repr=False)
-    _valid: dict[tuple[str, datetime], str] = field(default_factory=dict, repr=False)
-    _pasts: dict[datetime, Past] = field(default_factory=dict, repr=False)
-    _judged: dict[tuple[str, str, int, str], Verdict] = field(default_factory=dict, repr=False)
-
-    def past(self, day: datetime) -> Past:
-        """Return the rows as they were on a day."""
-        if day not in self._pasts:
-            self._pasts[day] = Past(self.history, day)
-        return self._pasts[day]
-
-    def feeds(self, day: datetime) -> Feeds:
-        """Return what a run of that day would have read."""
-        return Feeds(learn=self.past(day), offline=self.past(day))
-
-    def champion(self, config: Config, model: Fitted, born: datetime) -> Any:
-        """Return a model as the pipeline sees a champion, with the marks of what it learned from."""
-        if self._marks is None:
-            self._marks = marks(config, self.history.frame, model.manifest.contract)
-        return reigning(model, config, self._marks[model.learned], born=born)
-
-    def evidence(self, config: Config, model: Fitted, day: datetime) -> Evidence:
-        """Return what was known of a champion on a day, but for its age and what earlier runs did."""
-        key = (model.id, day)
-        if key not in self._seen:
-            champion = self.champion(config, model, model.as_of)
-            view = Look(
-                config=_all_known(config), feeds=self.feeds(day), champion=champion, as_of=day, attempts=Attempts()
-            )
-            self._seen[key] = look(view)
-        return self._seen[key]
-
-    def invalid(self, config: Config, model: Fitted | None, day: datetime) -> str:
-        """Say what is wrong with the rows that a challenger of that day would learn from; empty when nothing is."""
-        key = (model.id if model else "", day)
-        if key not in self._valid:
-            champion = self.champion(config, model, model.as_of) if model else None
-            found = findings(self.feeds(day), config, day, champion)
-            past, window = self.past(day), trailing_window(config, day)
-            reference = model.profile if model else None
-            facts = past.facts(window, past.features(), now=day, profile=reference)
-            broken = acting((*found, *data.validate(facts, config.data, reference)))
-            self._valid[key] = all_of("data incident", broken) if broken else ""
-        return self._valid[key]
-
-    def judge(self, config: Config, challenger: Fitted, champion: Fitted | None, lines: tuple[Line, ...]) -> Verdict:
-        """Let the gate judge a challenger as a run of its day would."""
-        key = (challenger.id, champion.id if champion else "", _uses(challenger, lines), config.gate.model_dump_json())
-        if key not in self._judged:
-            self._judged[key] = self._judge(config, challenger, champion, lines)
-        return self._judged[key]
-
-    def _judge(self, config: Config, challenger: Fitted, champion: Fitted | None, lines: tuple[Line, ...]) -> Verdict:
-        past = self.past(challenger.as_of)
-        columns = _columns(config, past.features())
-        held = past.labelled(challenger.split.holdout, columns)
-        throne = self.champion(config, champion, champion.as_of) if champion else None
-        matter = Matter(
-            config=config,
-            contract=challenger.manifest.contract,
-            window=challenger.split.holdout,
-            champion=throne,
-            lines=lines,
-            learned=self.history.frame[challenger.learned],
-        )
-        return gate.judge(
-            holdout(matter, held),
-            gate.Scored(
-                version=None,
-                scores=echo(challenger).predict_proba(held),
-                threshold=challenger.threshold,
-                train_end=challenger.manifest.train_end,
-            ),
-            scored_champion(throne, held),
-            config.gate,
-            costs=(config.train.cost_false_positive, config.train.cost_false_negative),
-        )
-
-
-def _all_known(config: Config) -> Config:
-    """Ask for everything that some policy may look at, but not for the kind of shift, which decides nothing."""
-    changed = config.trigger.model_copy(update={"shift_rows": 0, "min_estimated_recall": 0.5})
-    return config.model_copy(update={"trigger": changed})
-
-
-def _uses(challenger: Fitted, lines: tuple[Line, ...]) -> int:
-    held = challenger.split.holdout
-    return sum(
-        line.holdout is not None and line.holdout.start < held.end and held.start < line.holdout.end for line in lines
-    )
+            reign[start:end] = number
+        return Live(scores, acted, reign)
 
 
 def walk(stage: Stage, policy: Policy, first: Fitted, *, phase: int = 0, phases: int = 1) -> Walked:
@@ -194,13 +92,14 @@ class _Walker:
     live: Fitted
     born: datetime
     events: list[Event] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    before: Before = field(default_factory=Before)
     reigns: list[tuple[datetime, Fitted]] = field(default_factory=list)
     replaced: Fitted | None = None
     promise: Realised | None = None
 
     def __post_init__(self) -> None:
         self.reigns.append((self.live.as_of, self.live))
+        self.before.enthroned(self.live, self.live.as_of, DeploymentAction.DEPLOY)
 
     def day(self, day: datetime) -> None:
         """Live through one day: look, decide, validate, train, judge, promote."""
@@ -216,7 +115,7 @@ class _Walker:
         if isinstance(made, Refused):
             return self._note(day, decision.kind, "blocked", made.why)
         challenger = best(made, self.config.train.windows)
-        verdict = self.stage.judge(self.config, challenger, self.live, tuple(self.lines))
+        verdict = self.stage.judge(self.config, challenger, self.live, self.before)
         self._trained(challenger, verdict, decision.kind)
         return self._note(day, decision.kind, _ending(verdict), f"{decision.reason}: {verdict.reason}", challenger)
 
@@ -225,14 +124,14 @@ class _Walker:
         return replace(
             seen,
             champion_as_of=self.born,
-            attempts=attempts(tuple(self.lines), day),
+            attempts=attempts(tuple(self.before.lines), day),
             forced=self.policy.excess and self._excess(day),
         )
 
     def _trained(self, challenger: Fitted, verdict: Verdict, kind: TriggerKind) -> None:
         passed = verdict.outcome is Outcome.PASS
         day = challenger.as_of
-        self.lines.append(
+        self.before.lines.append(
             Line(
                 run_id=f"{day:%Y%m%d}",
                 path="",
@@ -248,10 +147,11 @@ class _Walker:
         )
         if passed:
             self.promise, self.replaced = _promised(self.config, challenger, self.live, verdict), self.live
-            self._enthrone(day, challenger)
+            self._enthrone(day, challenger, DeploymentAction.DEPLOY)
 
-    def _enthrone(self, day: datetime, model: Fitted) -> None:
+    def _enthrone(self, day: datetime, model: Fitted, action: DeploymentAction) -> None:
         self.live, self.born = model, day
+        self.before.enthroned(model, day, action)
         self.reigns.append((day, model))
 
     def _note(
@@ -283,7 +183,7 @@ class _Walker:
         back, self.promise = self.replaced, None
         if told.regret:
             self._note(day, None, "rolled_back", told.detail, back)
-            self._enthrone(day, back)
+            self._enthrone(day, back, DeploymentAction.ROLLBACK)
 
     def _excess(self, day: datetime) -> bool:
         """Say whether decisions have cost more than promised, together, by what a retrain costs."""
@@ -376,7 +276,7 @@ def crown(
             events.append(Event(day=day, trigger=TriggerKind.BOOTSTRAP, ending="blocked", sentence=made.why))
             continue
         model = best(made, config.train.windows)
-        verdict = stage.judge(config, model, None, ())
+        verdict = stage.judge(config, model, None, Before())
         events.append(
             Event(
                 day=day, trigger=TriggerKind.BOOTSTRAP, ending=_ending(verdict), sentence=verdict.reason, model=model.id
@@ -385,6 +285,3 @@ def crown(
         if verdict.outcome is Outcome.PASS:
             return model, events
     return None, events
-
-
-__all__ = ["TIME", "Event", "Stage", "Walked", "crown", "matured", "walk"]
