@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rehone.artifact import laid_over
 from rehone.config import Train
 from rehone.errors import Corrupt
 from rehone.records import Manifest, Recalibration, RecalibrationKind, RunRecord, RunStatus, TriggerKind
+from rehone.runlog import RunLog
 from rehone.store import Store
 from test_artifact import bike_contract, packed, trained  # noqa: F401
 
@@ -203,3 +204,64 @@ def test_a_layer_that_does_not_keep_the_order_is_refused(bikes: Any, layer: Reca
     manifest, files = packed(trained(bikes, max_iter=5))
     with pytest.raises(Corrupt, match="does not keep the order of scores: roll back"):
         artifact.unpack(replace(manifest, recalibration=layer), files)
+
+
+# --- in a run -------------------------------------------------------------------------------------
+
+
+def trained_how(record: RunRecord) -> str:
+    return next(stage.sentence for stage in record.stages if stage.name == "train")
+
+
+def test_a_champion_is_recalibrated_stage_by_stage_and_keeps_the_age_of_its_model(live: Project) -> None:
+    """The same model with another layer goes live: same ROC-AUC, rows of both counted as seen; age then asks for a new model."""
+    live.configure(trigger={"action": "recalibrate"}, gate={"min_recall": 0.3, "margin_cost": 0.9})
+    live.feed(70, 112)
+    first = load(live.root).version or ""
+    end = api.run_stage(live.root, "check", as_of=START + timedelta(days=108), force=True)
+    for stage in ("validate", "train", "judge", "deploy"):
+        assert end.status is None, end.sentence
+        end = api.run_stage(live.root, stage, run=end.run_id)
+    assert end.status is RunStatus.DEPLOYED, end.sentence
+    record = RunLog(live.root / "runs").find(end.run_id)
+    assert [c.name.split()[0] for c in record.candidates] == ["threshold", "platt", "isotonic"]
+    assert record.winner is not None
+    assert record.winner.window == "newer than the champion"
+    assert f"over the champion's own model {first[:12]}" in trained_how(record)
+    assert record.verdict is not None
+    assert record.verdict.challenger is not None
+    assert record.verdict.champion is not None
+    assert record.verdict.challenger.roc_auc == record.verdict.champion.roc_auc
+    store = Store(live.root / "store")
+    manifest, base = (store.version(v).manifest for v in (record.version or "", first))
+    assert manifest.recalibration is not None
+    assert (manifest.recalibration.base, manifest.recalibration.base_as_of) == (first, base.as_of)
+    assert load(live.root).recalibration == manifest.recalibration
+    assert manifest.train_window.start == base.train_window.start
+    assert record.split is not None
+    assert base.train_end < manifest.train_end < record.split.holdout.start
+    assert manifest.train_rows > base.train_rows
+    theirs, own = (artifact.read_fingerprints(store.read(v)) for v in (first, record.version or ""))
+    assert theirs is not None
+    assert own is not None
+    assert np.isin(theirs, own).all()
+
+    live.configure(trigger={"action": "recalibrate"}, gate={"min_roc_auc": 0.99})
+    old = live.run(112)
+    assert old.evidence is not None
+    assert old.evidence.champion_as_of == base.as_of
+    assert old.trigger is not None
+    assert old.trigger.kind is TriggerKind.AGE
+    assert trained_how(old).startswith("trained anew, not recalibrated: the model itself is old")
+
+
+def test_too_few_newer_rows_or_a_rejection_train_anew_and_say_so(live: Project) -> None:
+    live.configure(trigger={"action": "recalibrate"}, gate={"min_roc_auc": 0.99})
+    live.feed(70, 100)
+    few = live.run(71, force=True)
+    assert [c.name for c in few.candidates] == ["logistic_regression"]
+    assert trained_how(few).startswith("trained anew, not recalibrated: ")
+    assert "recalibrating needs at least 50 of each class" in trained_how(few)
+    assert few.status is RunStatus.REJECTED
+    again = live.run(100, force=True)
+    assert trained_how(again).startswith("trained anew, not recalibrated: the last 1 challenger was rejected; ")
