@@ -17,7 +17,9 @@ from scipy.special import ndtri
 from conftest import START, Project
 from rehone import api, compare, forecast
 from rehone.cli import main
+from rehone.config import load_config
 from rehone.records import Check, CheckStatus, Outcome, Realised, RunRecord, RunStatus, Verdict, Window
+from rehone.store import Store
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = Window(THEN, THEN + timedelta(days=30))
@@ -260,6 +262,19 @@ def test_a_replaced_version_that_is_gone_from_the_store_is_said_and_closes_the_f
     assert (one.run_id, one.realised, one.open, one.regret) == (second.run_id, None, False, False)
     assert one.detail.startswith(f"version {(first.version or '')[:12]} cannot be asked any more")
     assert project.run(125).realised == ()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_a_record_that_cannot_be_read_ends_no_run_and_no_command(
+    turned: tuple[Project, RunRecord, RunRecord], damage: str
+) -> None:
+    project, _, second = turned
+    (path,) = (project.root / "runs").rglob(f"{second.run_id}.json")
+    path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:500])
+    config = load_config(project.root)
+    assert api.forecasts(project.root, as_of=START + timedelta(days=125)).promotions == 0
+    told = api.forecasting.regrets(config, Store.of(config), Store.of(config).head())
+    assert told == ()
 
 
 def test_forecasts_are_printed_as_json_and_without_promotions_it_says_so(

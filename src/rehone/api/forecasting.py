@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rehone import codec
 from rehone.api.door import When, Where, config_of, moment
 from rehone.config import Config
 from rehone.errors import RehoneError
-from rehone.objects import disk_for
 from rehone.records import Check, CheckStatus, Deployment, Realised, TrackRecord, short_id
 from rehone.runlog import RunLog
+from rehone.runlog.told import parts_of
 from rehone.store import Store
 
 
@@ -33,8 +32,7 @@ def regrets(config: Config, store: Store, live: Deployment | None) -> tuple[Chec
         return ()
     since = _went_live(store, live.version)
     lines = [line for line in RunLog.of(config).lines() if line.started_at >= since]
-    texts = disk_for(config.runs_path, config.storage).read_all([config.runs_path / line.path for line in lines])
-    records = [codec.decode(text, _Told, source=line.path) for text, line in zip(texts, lines, strict=True)]
+    records = parts_of(config, lines, _Told)
     found = {one.run_id: one for record in records for one in record.realised}
     return tuple(_regret(one, store) for one in found.values() if one.regret and one.version == live.version)
 

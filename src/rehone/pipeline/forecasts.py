@@ -10,17 +10,17 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from rehone import artifact, codec, forecast, signing
+from rehone import artifact, forecast, signing
 from rehone.artifact import Predictor
 from rehone.config import Config
 from rehone.data import Rows
 from rehone.errors import ArtifactError, Corrupt, NotFound, RehoneError, SigningError, Unreachable
-from rehone.objects import disk_for
 from rehone.pipeline.evidence import days_of
 from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.scene import Scene
 from rehone.records import Realised, RunRecord, RunStatus, TrackRecord, Window, short_id
 from rehone.runlog import Line, RunLog
+from rehone.runlog.told import parts_of
 from rehone.store import Store, has_store
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def realised(scene: Scene) -> tuple[Realised, ...]:
     """
     as_of = scene.door.as_of
     lines = [line for line in scene.runlog.lines() if line.as_of <= as_of]
-    _, open_ones = _forecasts(scene.config, _records(scene.config, _since_first(lines, as_of)), as_of)
+    _, open_ones = _forecasts(scene.config, _since_first(lines, as_of), as_of)
     if not open_ones:
         return ()
     asked = _Asked(scene.config, scene.feeds.offline or scene.feeds.learn, _Shelf(scene.config, scene.store), as_of)
@@ -59,7 +59,7 @@ def outlook(config: Config, *, as_of: datetime, frame: object | None = None) -> 
     Nothing is written. Where the data or the store cannot be read, open ones say so.
     """
     lines = [line for line in RunLog.of(config).lines() if line.as_of <= as_of]
-    told, open_ones = _forecasts(config, _records(config, _since_first(lines, None)), as_of)
+    told, open_ones = _forecasts(config, _since_first(lines, None), as_of)
     if open_ones:
         told += _now(config, open_ones, as_of, frame)
     return forecast.track_record(sorted(told, key=lambda one: (one.promoted_at, one.run_id)))
@@ -77,17 +77,19 @@ def _since_first(lines: Sequence[Line], as_of: datetime | None) -> list[Line]:
     return []
 
 
-def _records(config: Config, lines: Sequence[Line]) -> tuple[RunRecord, ...]:
-    root = config.runs_path
-    texts = disk_for(root, config.storage).read_all([root / line.path for line in lines])
-    return tuple(codec.decode(text, RunRecord, source=line.path) for text, line in zip(texts, lines, strict=True))
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The part of a record that says what came of promotions."""
+
+    realised: tuple[Realised, ...] = ()
 
 
-def _forecasts(config: Config, records: Sequence[RunRecord], as_of: datetime) -> tuple[list[Realised], list[Realised]]:
+def _forecasts(config: Config, lines: Sequence[Line], as_of: datetime) -> tuple[list[Realised], list[Realised]]:
     """Return what was told of promotions, and those of which nothing was told yet."""
-    told = {one.run_id: one for record in records for one in record.realised}
+    told = {one.run_id: one for part in parts_of(config, lines, _Told) for one in part.realised}
+    deployed = parts_of(config, [line for line in lines if line.status is RunStatus.DEPLOYED], RunRecord)
     level, fewest = config.gate.level, config.gate.min_positives
-    made = (forecast.promised(record, level=level, fewest=fewest) for record in records)
+    made = (forecast.promised(record, level=level, fewest=fewest) for record in deployed)
     every = [one for one in made if one is not None and one.promoted_at <= as_of]
     return [told[one.run_id] for one in every if one.run_id in told], [one for one in every if one.run_id not in told]
 
