@@ -156,14 +156,16 @@ CHAINS: dict[str, Steps] = {
 
 
 def _chain(
-    positives: int, steps: Steps, tries: int, *, anchored: bool = True, chains: int = 1500
+    positives: int, steps: Steps, tries: int, *, level_at: Callable[[int], float] | None = None, most: int = MOST
 ) -> tuple[float, float, float]:
     """Return P(true loss > budget at any time), promotions, and the share of passes that the anchor stopped.
 
     Each model's measured ROC-AUC errs on its own on each holdout; the difference of two has the
     standard error of binormal scores with correlation .9 (.0789 / sqrt(positives)), and is itself
-    measured with so many degrees of freedom. The rule is that of the gate.
+    measured with so many degrees of freedom. The rule is that of the gate, unless another level
+    for each try is given.
     """
+    chains, levels = 1500, level_at or (lambda n: level_of(POLICY, n))
     rng = np.random.default_rng([positives, tries])
     se, rows = 0.0789 / math.sqrt(positives), np.arange(chains)
     past = np.zeros((chains, tries + 1))
@@ -177,10 +179,10 @@ def _chain(
         error = se * np.sqrt(rng.chisquare(positives - 1, chains) / (positives - 1))
         ahead = truth + noise[:, -1] - live - noise[rows, held - 1]
         passed = (ahead - stdtrit(positives - 1, 0.95) * error > -MARGIN) | (ahead >= 0)
-        gap = truth + noise[:, -1] - _best(past + noise[:, :-1], held)
+        gap = truth + noise[:, -1] - _best(past + noise[:, :-1], held, most)
         tried += held > 1
-        level = np.array([level_of(POLICY, int(n)) for n in range(tries + 1)])[tried]
-        within = (gap - stdtrit(positives - 1, level) * error > -BUDGET) | (held == 1) | (not anchored)
+        level = np.array([levels(n) for n in range(tries + 1)])[tried]
+        within = (gap - stdtrit(positives - 1, level) * error > -BUDGET) | (held == 1)
         passes, stopped = passes + int(passed.sum()), stopped + int((passed & ~within).sum())
         shipped = rows[passed & within]
         past[shipped, held[shipped]] = truth[shipped]
@@ -191,12 +193,12 @@ def _chain(
     return float(beyond.mean()), float(held.mean() - 1), stopped / max(passes, 1)
 
 
-def _best(measured: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Return the best of at most twelve past champions: the first, the last, and others evenly between."""
+def _best(measured: np.ndarray, held: np.ndarray, most: int) -> np.ndarray:
+    """Return the best of at most `most` past champions: the first, the last, and others evenly between."""
     best = np.full(held.size, -np.inf)
-    for part in range(MOST):
+    for part in range(most):
         some = held > 1
-        place = np.round(part * (held - 2) / (MOST - 1)).astype(int)
+        place = np.round(part * (held - 2) / (most - 1)).astype(int)
         best[some] = np.maximum(best[some], measured[np.flatnonzero(some), place[some]])
     return best
 
@@ -217,9 +219,26 @@ def test_chains_lose_more_than_the_budget_in_at_most_five_of_a_hundred(tries: in
             assert beyond <= 0.05
             if name == "equal":
                 assert stopped <= ({12: 0.16, 52: 0.45}[tries] if positives == 25 else 0.06)
-    bare = _chain(300, CHAINS["each .01 worse"], tries, anchored=False)[0]
+    bare = _chain(300, CHAINS["each .01 worse"], tries, level_at=lambda _: 1e-100)[0]
     print(f"{tries} tries: worst with the anchor {worst:.3f}, without it {bare:.3f}")
     assert bare >= 0.9
+
+
+@pytest.mark.simulation
+def test_other_rules_lose_more_or_stop_more_of_what_is_equal() -> None:
+    """What decision 19 rejected: the gate's own level for each try, five anchors, the error shared by the number of tries."""
+    worse, wavering, equal = CHAINS["each .02 worse"], CHAINS["-.01 ± .01"], CHAINS["equal"]
+    own = _chain(25, worse, 52, level_at=lambda _: 0.95)[0]
+    five = _chain(300, wavering, 52, most=5)[0]
+    shared = _chain(25, equal, 52, level_at=lambda n: 1 - 0.05 / max(n, 1))[2]
+    ten = _chain(10, CHAINS["each .03 worse"], 52)[0]
+    print(
+        f"own level: {own:.3f} lose more; five anchors: {five:.3f}; shared by number: {shared:.2f} of equal stopped; "
+        f"ten positives: {ten:.3f} lose more"
+    )
+    assert own > 0.05
+    assert five > 0.05
+    assert shared > _chain(25, equal, 52)[2] + 0.05
 
 
 @pytest.mark.simulation

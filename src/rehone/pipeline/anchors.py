@@ -47,7 +47,7 @@ def past_champions(store: Store, lines: Sequence[Line], as_of: datetime) -> Past
     if not known:
         return Past(())
     since = replaced.get(known[0], as_of)
-    tries = sum(line.holdout is not None and since <= line.as_of <= as_of for line in lines)
+    tries = sum(line.holdout is not None and since < line.as_of <= as_of for line in lines)
     places = np.unique(np.linspace(0, len(known) - 1, min(MOST, len(known))).round().astype(int))
     return Past(tuple(known[place] for place in places), tries)
 

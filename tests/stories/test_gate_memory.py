@@ -1,0 +1,60 @@
+"""A run asks past champions, slices and near duplicates, and says what would have turned its verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Project
+from rehone import api
+from rehone.records import Check, CheckStatus, RunRecord, RunStatus, short_id
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[RunRecord]]:
+    """Return a project after three trainings that were each judged, sliced by channel."""
+    made = Project(tmp_path_factory.mktemp("memory"))
+    made.configure(gate={"slices": ["channel"], "slice_min_positives": 5, "max_holdout_uses": 1})
+    made.feed(0, 110)
+    return made, [made.run(day, force=True) for day in (70, 90, 110)]
+
+
+def _found(record: RunRecord, name: str) -> list[Check]:
+    assert record.verdict is not None
+    return [check for check in record.verdict.checks if check.name == name]
+
+
+def test_the_third_champion_is_held_against_the_first(lived: tuple[Project, list[RunRecord]]) -> None:
+    _, (first, second, third) = lived
+    assert first.status is RunStatus.DEPLOYED
+    assert not _found(first, "anchor")
+    assert not _found(second, "anchor")
+    assert second.status is RunStatus.DEPLOYED
+    (check,) = _found(third, "anchor")
+    assert check.subject == first.version
+    assert f"of {short_id(first.version)}, the past champion, difference " in check.detail
+    assert "(try 1 of the past year)" in check.detail
+
+
+def test_slices_near_duplicates_power_and_the_flip_are_in_the_record(lived: tuple[Project, list[RunRecord]]) -> None:
+    _, (_, second, _) = lived
+    assert {check.subject for check in _found(second, "slice")} == {"channel=phone", "channel=shop", "channel=web"}
+    assert {check.subject for check in _found(second, "near_duplicates")} == {"challenger", "champion"}
+    assert len(_found(second, "power")) == 1
+    assert second.verdict is not None
+    assert second.verdict.flip.startswith(("would have passed had ", "would not have passed had "))
+
+
+def test_days_that_are_used_up_and_a_slice_column_that_nobody_has_stop_a_challenger(
+    lived: tuple[Project, list[RunRecord]],
+) -> None:
+    made, (*_, third) = lived
+    made.configure(gate={"slices": ["country"], "max_holdout_uses": 1})
+    record = made.run(110, force=True)
+    (used,) = _found(record, "holdout_uses")
+    assert (used.status, used.value) == (CheckStatus.UNKNOWN, 1.0)
+    assert record.status is RunStatus.REJECTED
+    assert "gate.slices names 'country', which the held-out rows do not have" in record.sentence
+    assert "the rows had a column 'country'" in (record.verdict.flip if record.verdict else "")
+    deployment = api.status(made.root).deployment
+    assert deployment is not None
+    assert deployment.version == (third.version or third.champion)
