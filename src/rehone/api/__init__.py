@@ -11,6 +11,7 @@ What training needs is imported only where it is used: a rollback works when it 
 Only the doors (this package and the command line) read the clock, the user and git.
 """
 
+from rehone.api.backtesting import backtest
 from rehone.api.calibrating import apply_calibration, calibrate
 from rehone.api.door import When, Where, moment
 from rehone.api.drilling import drill
@@ -28,6 +29,7 @@ __all__ = [
     "When",
     "Where",
     "apply_calibration",
+    "backtest",
     "calibrate",
     "check",
     "close_run",

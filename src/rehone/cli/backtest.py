@@ -43,13 +43,13 @@ def backtest(project: str, page: str | None, chart: str | None, quiet: bool, as_
     Rows are seen as they were on each day, labels only when due; models are trained once and shared.
     Nothing of the store or the run records changes. Interrupted, it goes on where it was.
     """
-    from rehone.api.backtesting import backtest as replay
+    from rehone import api
     from rehone.backtest.chart import html, svg
     from rehone.cli.progress import listening
     from rehone.codec import encode
 
     with listening(quiet=quiet or as_json, to_stderr=as_json) as listen:
-        found = replay(project, listen=listen, **asked)
+        found = api.backtest(project, listen=listen, **asked)
     for path, write in ((page, html), (chart, svg)):
         if path is not None:
             Path(path).write_text(write(found), encoding="utf-8")
