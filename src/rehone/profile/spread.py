@@ -106,16 +106,19 @@ def _stretches(days: Floats, left: Floats, rows: Floats, length: int) -> tuple[F
 def _moments(moved: Floats, size: float, base: float, lost: float) -> tuple[float, float, float, float, float]:
     """Return the excess of stretches, its square and cube over directions, its error, and what is carried on.
 
-    The powers are freed of what the sample covariance of few stretches adds to them (Wishart's moments).
+    Few stretches make the powers too large (Wishart's moments). Half of that is taken away: all of
+    it would be right on average, and would make the tail too light just where variances were
+    found too small.
     """
     many = moved.shape[0]
     free = many * (1 - lost)
     matrix = moved.T @ moved / free
-    one = float(np.trace(matrix))
-    two = free**2 / ((free - 1) * (free + 2)) * (float((matrix**2).sum()) - one**2 / free)
-    two = min(max(two, one**2 / max(base, 1.0)), one**2)
+    one, two = float(np.trace(matrix)), float((matrix**2).sum())
     cube = float(np.einsum("ij,jk,ki->", matrix, matrix, matrix))
-    three = (cube - 3 * one * two * (1 / free + 1 / free**2) - one**3 / free**2) / (1 + 3 / free + 4 / free**2)
+    fair = free**2 / ((free - 1) * (free + 2)) * (two - one**2 / free)
+    fair = min(max(fair, one**2 / max(base, 1.0)), one**2)
+    three = (cube - 3 * one * fair * (1 / free + 1 / free**2) - one**3 / free**2) / (1 + 3 / free + 4 / free**2)
+    two, three = (two + fair) / 2, (three + cube) / 2
     three = min(max(three, two**2 / one), two**1.5) if one > 0 else 0.0
     shared = float((moved[1:] * moved[:-1]).sum()) / (many - 1)
     shared = max((shared + one / many) / (1 - 2 / many), 0.0)  # centring took (one + 2 shared) / many of it
