@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,8 @@ from rehone.records import Probe, Window
 EVERY = timedelta(days=30)
 FOLDS = 3
 FEWEST = 10
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,52 +74,60 @@ def opened(folder: str) -> Rows:
 
 def months(rows: Rows) -> Iterator[Month]:
     """Go through the history; the first search makes the champion."""
-    config = rows.config
-    policy = config.train.model_copy(update={"folds": FOLDS, "probe": "say"})
-    reach = timedelta(days=config.data.lookback_days + config.data.label_delay_days)
-    first, last = rows.frame["__time__"][0], rows.frame["__time__"][-1]
-    as_of, champion = first + reach + EVERY, None
-    while as_of + EVERY <= last + timedelta(days=1):
-        due = rows.before(as_of)
-        window = Window(as_of - reach, as_of)
-        trailing = due.filter(pl.col("__time__") >= window.start)
-        if min(np.bincount(rows.labels(trailing), minlength=2)) >= 5 * FEWEST:
-            times = trailing["__time__"].dt.replace_time_zone(None).to_numpy()
-            split = train.split(times, rows.labels(trailing), window=window, holdout=policy.holdout)
-            learned = due.filter(pl.col("__time__") < split.holdout.start)
-            contract = artifact.learn_contract(learned, rows.features, label=config.data.label)
-            said, spent = None, 0.0
-            if champion is not None:
-                begun = time.process_time()
-                said = train.probe(
-                    train.Known(frame=learned, trailing_start=window.start, contract=contract),
-                    train.Past(
-                        train_window=champion.train_window,
-                        train_end=champion.train_end,
-                        train_rows=champion.train_rows,
-                        asked=champion.predictor,
-                    ),
-                    policy,
-                    seed=config.project.seed,
-                )
-                spent = time.process_time() - begun
-            begun = time.process_time()
-            challenger = train.search(
-                train.TrainingRows(frame=learned, trailing_start=window.start, contract=contract),
-                policy,
-                seed=config.project.seed,
-            )
-            paid = time.process_time() - begun
-            if champion is None or said is None:
-                champion = challenger
-            else:
-                held = due.filter(pl.col("__time__") >= split.holdout.start)
-                promoted = passes(rows, champion, challenger, held)
-                brought = gained(rows, champion, challenger, rows.after(as_of))
-                if brought is not None:
-                    yield Month(as_of, said, promoted, brought, (spent, paid))
-                champion = challenger if promoted else champion
+    reach = timedelta(days=rows.config.data.lookback_days + rows.config.data.label_delay_days)
+    as_of, champion = rows.frame["__time__"][0] + reach + EVERY, None
+    while as_of + EVERY <= rows.frame["__time__"][-1] + timedelta(days=1):
+        asked = question(rows, Window(as_of - reach, as_of))
         as_of += EVERY
+        if asked is None:
+            continue
+        known, held = asked
+        said, spent = (None, 0.0) if champion is None else timed(lambda: probed(rows, known, champion))  # noqa: B023
+        challenger, paid = timed(lambda: searched(rows, known))  # noqa: B023
+        if champion is None or said is None:
+            champion = challenger
+            continue
+        promoted = passes(rows, champion, challenger, held)
+        brought = gained(rows, champion, challenger, rows.after(as_of - EVERY))
+        if brought is not None:
+            yield Month(as_of - EVERY, said, promoted, brought, (spent, paid))
+        champion = challenger if promoted else champion
+
+
+def question(rows: Rows, window: Window) -> tuple[train.Known, pl.DataFrame] | None:
+    """Return the rows to learn from and those held out, as a run would; `None` where there are too few."""
+    due = rows.before(window.end)
+    trailing = due.filter(pl.col("__time__") >= window.start)
+    if min(np.bincount(rows.labels(trailing), minlength=2)) < 5 * FEWEST:
+        return None
+    times = trailing["__time__"].dt.replace_time_zone(None).to_numpy()
+    split = train.split(times, rows.labels(trailing), window=window, holdout=rows.config.train.holdout)
+    learned = due.filter(pl.col("__time__") < split.holdout.start)
+    contract = artifact.learn_contract(learned, rows.features, label=rows.config.data.label)
+    known = train.Known(frame=learned, trailing_start=window.start, contract=contract)
+    return known, due.filter(pl.col("__time__") >= split.holdout.start)
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return what work gives, and the CPU seconds that it took."""
+    begun = time.process_time()
+    return work(), time.process_time() - begun
+
+
+def probed(rows: Rows, known: train.Known, champion: train.Search) -> Probe:
+    past = train.Past(
+        train_window=champion.train_window,
+        train_end=champion.train_end,
+        train_rows=champion.train_rows,
+        asked=champion.predictor,
+    )
+    return train.probe(known, past, rows.config.train, seed=rows.config.project.seed)
+
+
+def searched(rows: Rows, known: train.Known) -> train.Search:
+    policy = rows.config.train.model_copy(update={"folds": FOLDS})
+    given = train.TrainingRows(frame=known.frame, trailing_start=known.trailing_start, contract=known.contract)
+    return train.search(given, policy, seed=rows.config.project.seed)
 
 
 def passes(rows: Rows, champion: train.Search, challenger: train.Search, held: pl.DataFrame) -> bool:

@@ -184,7 +184,11 @@ def test_the_track_record_counts_with_exact_and_with_students_intervals() -> Non
 
 # --- end to end ---------------------------------------------------------------------------------
 
-TURN = {"data": {"lookback_days": 40}, "gate": {"margin_cost": 0.9}}
+TURN: dict[str, dict[str, Any]] = {
+    "data": {"lookback_days": 40},
+    "gate": {"margin_cost": 0.9},
+    "deploy": {"preflight_seconds": 300},
+}
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,11 @@ def test_too_few_newer_rows_are_not_measured_and_never_skip() -> None:
 # --- in a run -----------------------------------------------------------------------------------
 
 
-AGED: dict[str, dict[str, Any]] = {"trigger": {"max_age_days": 30}, "gate": {"margin_cost": 0.9}}
+AGED: dict[str, dict[str, Any]] = {
+    "trigger": {"max_age_days": 30},
+    "gate": {"margin_cost": 0.9},
+    "deploy": {"preflight_seconds": 300},
+}
 
 
 @pytest.fixture(scope="module")

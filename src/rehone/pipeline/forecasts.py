@@ -157,6 +157,11 @@ class _Asked:
         except RehoneError as error:
             log.warning("a promotion could not be held against what came", extra={"because": str(error)})
             return self._late(one, str(error))
+        except Exception as error:  # an old model that stumbles over new rows ends no run: the forecast stays open
+            log.warning(
+                "a promotion could not be held against what came", exc_info=True, extra={"because": repr(error)}
+            )
+            return self._late(one, f"{type(error).__name__}: {error}")
 
     def _answer(self, one: Realised) -> Realised:
         window = Window(one.promoted_at, self.as_of)
