@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from rehone.config import Trigger
-from rehone.records import Attempts, Estimate, Evidence, FeatureDrift, ScoreDrift, TriggerDecision, TriggerKind
+from rehone.records import (
+    Attempts,
+    Estimate,
+    Estimated,
+    Evidence,
+    FeatureDrift,
+    ScoreDrift,
+    TriggerDecision,
+    TriggerKind,
+    Window,
+)
 from rehone.trigger import decide
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -140,3 +150,25 @@ def test_nothing_measured_is_not_taken_for_something_near() -> None:
 def test_a_drift_that_never_acts_is_no_flip() -> None:
     decision = decide(evidence(drift=(drift(0.24),), champion_as_of=None), Trigger(ignore=("amount",)))
     assert "amount" not in decision.flip
+
+
+def test_the_number_needed_is_never_rounded_to_the_wrong_side() -> None:
+    """A limit of 0.50435 is said to be 0.505 when it must be reached."""
+    found = drift(0.3, p=0.2, n_reference=300, n_current=60)
+    decision = decide(evidence(drift=(found,), recall=None), Trigger())
+    check = next(c for c in decision.checks if c.name == "psi")
+    assert check.limit is not None
+    assert needed(decision) >= check.limit
+
+
+def test_an_estimate_that_something_speaks_against_is_no_flip() -> None:
+    """Where both estimators contradict each other, no value of the one would act."""
+    own = Estimate(value=0.62, low=0.6, high=0.64, n=900, positives=80)
+    window = Window(NOW - timedelta(days=7), NOW)
+    quiet = evidence(recall=None, estimated=Estimated(window=window, n=900, recall=own))
+    policy = Trigger(min_estimated_recall=0.6)
+    assert decide(quiet, policy).flip.startswith(
+        "would have trained had estimated recall been below 0.58 instead of 0.62"
+    )
+    doubted = replace(quiet, estimated=Estimated(window=window, n=900, recall=own, disagree=True))
+    assert "estimated" not in decide(doubted, policy).flip

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from rehone.records import Check, CheckStatus, Evidence
 from rehone.trigger import words
 
-_FLOORS = ("recall", "precision", "roc_auc")
-"""Names of what acts when it falls; all else acts when it rises."""
+_ACTING = ("psi", "score_ks", "recall", "cost_per_1000", "estimated_recall", "estimated_cost_per_1000", "age")
+"""What can lead to a training; other checks are only told."""
+
+_FLOORS = ("recall", "estimated_recall")
+"""What acts when it falls; all else acts when it rises."""
 
 _BY_CHANCE = 0.05
 """How near a value beyond its limit counts that chance alone may give: nearer than any that is below it."""
@@ -36,7 +40,8 @@ class Crossing:
 
 def of_silence(checks: Sequence[Check], pauses: Sequence[Check], evidence: Evidence) -> str:
     """Say what would have led to a training on a day on which nothing acted; `pauses` would have to end too."""
-    near = sorted(filter(None, map(_to_act, checks)), key=lambda crossing: crossing.distance)
+    able = [check for check in checks if not _doubted(check, evidence)]
+    near = sorted(filter(None, map(_to_act, able)), key=lambda crossing: crossing.distance)
     chance = [check for check in checks if _by_chance(check)]
     if chance and not (near and near[0].distance < _BY_CHANCE):
         said = f"would have trained had {_beyond_chance(chance[0])}"
@@ -59,7 +64,10 @@ def of_rest(pauses: Sequence[Check]) -> str:
 def of_block(incidents: Sequence[Check]) -> str:
     """Say which incidents stood in the way."""
     crossings = [Crossing(check, check.limit) for check in incidents if check.limit is not None]
-    return f"would not have been blocked had {_all([_had(crossing, acts=False) for crossing in crossings])}"
+    said = [_had(crossing, acts=False) for crossing in crossings] or [
+        f"{_title(check)} been as usual" for check in incidents
+    ]
+    return f"would not have been blocked had {_all(said)}"
 
 
 def of_training(causes: Sequence[Check]) -> str:
@@ -71,13 +79,20 @@ def _to_act(check: Check) -> Crossing | None:
     """Return where a quiet value would act; `None` when it could not, or was not measured."""
     if check.status is CheckStatus.ACT or check.value is None or check.limit is None or words.is_ignored(check):
         return None
-    if check.name in ("cooldown", "budget", "served", "predictions", "label_coverage", "skew") or _by_chance(check):
+    if check.name not in _ACTING or _by_chance(check):
         return None
     needed = check.limit
     if check.interval is not None:
         low, high = check.interval
         needed = check.value + (check.limit - (high if _is_floor(check) else low))
     return Crossing(check, needed) if needed > 0 else None
+
+
+def _doubted(check: Check, evidence: Evidence) -> bool:
+    """Say whether an estimate could not act wherever it was: something speaks against all of them."""
+    found, held = evidence.estimated, evidence.held
+    against = (found is not None and found.disagree) or (held is not None and held.covered is False)
+    return check.name.startswith("estimated_") and against
 
 
 def _undone(check: Check) -> str:
@@ -97,7 +112,8 @@ def _undone(check: Check) -> str:
 
 def _had(crossing: Crossing, *, acts: bool) -> str:
     check = crossing.check
-    needed, value = _apart(crossing.needed, check.value or 0.0)
+    up = acts is not _is_floor(check)
+    needed, value = _apart(crossing.needed, check.value or 0.0, up=up)
     unit = " days" if check.name == "age" else ""
     said = f"{_title(check)} been {_side(check, acts)}{needed}{unit} instead of {value}"
     return f"{said}, its interval as wide as it was" if check.interval is not None else said
@@ -147,16 +163,26 @@ def _title(check: Check) -> str:
 
 
 def _is_floor(check: Check) -> bool:
-    return check.name.endswith(_FLOORS)
+    return check.name in _FLOORS
 
 
-def _apart(needed: float, value: float) -> tuple[str, str]:
-    """Write two numbers with as many digits as it takes to tell them apart."""
+def _apart(needed: float, value: float, *, up: bool) -> tuple[str, str]:
+    """Write two numbers with as many digits as it takes to tell them apart; what is needed is rounded to that side."""
     for digits in range(3, 18):
-        said, had = f"{needed:,.{digits}g}", f"{value:,.{digits}g}"
+        said, had = _rounded(needed, digits, up=up), f"{value:,.{digits}g}"
         if said != had or needed == value:
             return said, had
     return repr(needed), repr(value)
+
+
+def _rounded(number: float, digits: int, *, up: bool) -> str:
+    """Write a number in so many significant digits, never on the wrong side of it."""
+    exact = Decimal(f"{number:.12g}")
+    if not exact:
+        return "0"
+    step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    rounded = (exact / step).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR) * step
+    return f"{float(rounded):,.{digits}g}"
 
 
 def _all(parts: Sequence[str]) -> str:
