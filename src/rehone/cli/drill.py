@@ -13,7 +13,14 @@ from rehone.cli.text import clipped, fact, moment, table, title, width, wrapped
 if TYPE_CHECKING:
     from rehone.records import DrillReport, Pairs, Sabotage
 
-COLOURS = {"caught": "green", "passed": "green", "let through": "red", "held": "yellow", "remarked": "yellow"}
+COLOURS = {
+    "caught": "green",
+    "passed": "green",
+    "let through": "red",
+    "held": "yellow",
+    "remarked": "yellow",
+    "unclear": "yellow",
+}
 
 
 @click.command()
@@ -76,7 +83,7 @@ def drill_lines(found: DrillReport, width: int) -> list[str]:
             lines += ["", *wrapped(f"{one.name}: {one.what}.", width, indent=2)]
             lines += wrapped(f"{one.detail}.", width, indent=2)
             lines += wrapped(f"To do: {one.remedy}.", width, indent=2) if one.remedy else []
-    quiet = [one for one in found.sabotages if one.happened in ("not tried", "harmless", "remarked")]
+    quiet = [one for one in found.sabotages if one.happened in ("not tried", "harmless", "remarked", "unclear")]
     if quiet:
         lines += title("Said besides")
         for one in quiet:

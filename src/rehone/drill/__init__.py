@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def _told(scene: Scene, ask: Ask, made: list[DrillReport]) -> RunRecord:
     done: list[Sabotage] = []
     for stream in (challengers(ground), wirings(ground)):
         for one in stream:
-            done.append(one)
-            ask.progress(f"{one.name}: {one.happened}", len(done), SABOTAGES)
+            done.append(_apart_from_honest(one, done))
+            ask.progress(f"{one.name}: {done[-1].happened}", len(done), SABOTAGES)
     pairs = None
     if ask.pairs:
         pairs = known_pairs(ground, ask.pairs, lambda n, of: ask.progress("equal pairs", n, of))
@@ -82,3 +82,12 @@ def _told(scene: Scene, ask: Ask, made: list[DrillReport]) -> RunRecord:
         )
     )
     return scene.draft.end(RunStatus.SKIPPED, "drilled")
+
+
+def _apart_from_honest(one: Sabotage, before: Sequence[Sabotage]) -> Sabotage:
+    """Call what is stopped only by what holds the honest challenger too neither caught nor let through."""
+    honest = before[0].caught_by if before else ()
+    if one.happened != "caught" or not honest or not set(one.caught_by) <= set(honest):
+        return one
+    said = f"stopped only by what holds the honest challenger too: {one.detail}"
+    return replace(one, happened="unclear", detail=said)

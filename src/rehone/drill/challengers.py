@@ -88,7 +88,7 @@ def _honest(ground: Ground) -> Sabotage:
         happened="passed" if passed else "held",
         caught_by=() if passed else stopped_by(verdict),
         detail=f"passed{weak}: {verdict.reason}" if passed else verdict.reason,
-        remedy="" if passed else "until an honest challenger passes, what is caught below may be caught by that alone",
+        remedy="" if passed else "look at that check first: on these rows it may hold any challenger",
     )
 
 
