@@ -62,14 +62,20 @@ def backtest(project: str, page: str | None, chart: str | None, quiet: bool, as_
 
 
 def lines_of(found: Backtest, columns: int) -> list[str]:
-    """Write the table, the months as small charts, and what is suggested."""
+    """Write the table, the months as small charts, and what is suggested.
+
+    `fits` are challengers trained and judged, `live` those that went live, `held` those that the
+    gate held back.
+    """
     said = (
         f"{found.live_rows:,} rows live from {found.first:%Y-%m-%d} to {found.end:%Y-%m-%d}, a decision every "
         f"{found.every:g} days, models of {found.fits} days shared by {len(found.policies)} policies."
     )
-    head = ("policy", "AUC", "worst", "recall", "trained", "live", "refused", "back", "total", "regret")
+    head = ("policy", "AUC", "worst", "recall", "fits", "live", "held", "total", "regret")
     lines = [*wrapped(said, columns), *title("What each would have brought")]
     lines += table([head, *map(_row, found.policies)], right=frozenset(range(1, len(head))))
+    back = [f"{r.name} {r.rolled_back:.3g}" for r in found.policies if r.rolled_back]
+    lines += wrapped(f"rolled back: {', '.join(back)}", columns, indent=4, first="  ") if back else []
     lines += [*title("Live ROC-AUC by month"), *_sparks(found.policies)]
     lines += [*title("Suggested"), *wrapped(found.suggestion.sentence + ".", columns, indent=2, first="  ")]
     lines += [f"  {line}" for line in found.suggestion.diff.splitlines()]
@@ -81,16 +87,9 @@ def lines_of(found: Backtest, columns: int) -> list[str]:
 
 
 def _row(r: PolicyResult) -> tuple[str, ...]:
-    counts = (f"{n:.3g}" for n in (r.trained, r.deployed, r.refused, r.rolled_back))
-    return (
-        r.name,
-        _share(r.roc_auc, 4),
-        _share(r.worst_roc_auc, 3),
-        _share(r.recall, 3),
-        *counts,
-        _money(r.total),
-        _money(r.regret),
-    )
+    counts = (f"{n:.3g}" for n in (r.trained, r.deployed, r.refused))
+    shares = (_share(r.roc_auc, 4), _share(r.worst_roc_auc, 3), _share(r.recall, 3))
+    return (r.name, *shares, *counts, _money(r.total), _money(r.regret))
 
 
 def _share(value: float | None, digits: int) -> str:
@@ -98,7 +97,7 @@ def _share(value: float | None, digits: int) -> str:
 
 
 def _money(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) < 1_000_000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) < 100_000 else f"{value / 1000:,.0f}k"
 
 
 def _sparks(results: Sequence[PolicyResult]) -> list[str]:
