@@ -70,7 +70,7 @@ def none(seen: Seen) -> str:
     """Say that nothing has changed, as far as it is known."""
     if seen.meaning is None:
         return f"inputs are the reference's; {_unlabelled()}"
-    return f"nothing has changed: {_line(seen)}; {_inputs(seen)}"
+    return f"nothing stands out from chance: {_line(seen)}; {_inputs(seen)}"
 
 
 def _unlabelled() -> str:
