@@ -437,6 +437,34 @@ def test_recall_is_at_each_models_own_threshold_and_takes_the_wider_interval() -
     assert f"{gain} gained and {loss} lost of 100 positives" in check.detail
 
 
+@pytest.mark.parametrize(
+    ("lost", "outcome", "said"),
+    [
+        (1, Outcome.PASS, "weak evidence: inconclusive, but within the margin as far as can be seen"),
+        (2, Outcome.PASS, "weak evidence: inconclusive, but within the margin as far as can be seen"),
+        (3, Outcome.INCONCLUSIVE, "inconclusive"),
+    ],
+)
+def test_recall_that_cannot_be_told_may_be_behind_by_its_margin_and_no_more(
+    lost: int, outcome: Outcome, said: str
+) -> None:
+    """Of 40 positives, 2 are the margin of .05; ROC-AUC is as good as the same."""
+    y = _labels(40, 760)
+    champion = np.where(y == 1, 0.9, 0.1) + np.linspace(0, 0.01, y.size)
+    challenger = champion.copy()
+    challenger[np.flatnonzero(y)[:lost]] = 0.4
+    policy = ROWS.model_copy(update={"margin_cost": 1e6})
+    pair = (_scored(challenger, threshold=0.5), _scored(champion, "c", threshold=0.5))
+    holdout = _holdout(y)
+    verdict = gate.judge(holdout, *pair, policy, costs=(0.0, 0.0))
+    check = _check(verdict, "recall_vs_champion")
+    assert check.value == pytest.approx(-lost / 40)
+    assert (verdict.outcome, verdict.weak_evidence) == (outcome, outcome is Outcome.PASS)
+    assert check.detail.endswith(said)
+    strict = gate.judge(holdout, *pair, policy.model_copy(update={"strict": True}), costs=(0.0, 0.0))
+    assert strict.outcome is Outcome.INCONCLUSIVE
+
+
 def test_the_margin_of_cost_is_relative_to_the_champions_cost() -> None:
     """A challenger dearer by a known amount on every day alike: the limit itself still holds back."""
     y = np.tile([1, 0, 0, 0, 0, 0, 0, 0, 0, 0], 200)

@@ -137,7 +137,7 @@ def test_an_inconclusive_verdict_says_the_nearest_ways_to_a_pass_and_they_are_tr
     more = math.ceil(15 * (((check.value - low) / (check.value + 0.02)) ** 2 - 1))
     minus = chr(0x2212)
     assert verdict.flip == (
-        f"would have passed had the difference in ROC-AUC been {minus}0.0000 instead of {minus}{-check.value:.4f}, or its "
+        f"would have passed had the difference in ROC-AUC been +0.0000 instead of {minus}{-check.value:.4f}, or its "
         f"lower bound been above {minus}0.0200 instead of {minus}{-low:.4f} (about +{-0.02 - low:.4f}, or {more} more "
         "positives at the same difference)"
     )

@@ -194,7 +194,7 @@ def _would_pass(case: Case, bout: Bout) -> str:
     """Name the nearest ways to a pass: a better bound, a better difference, more positives."""
     ways = []
     if not case.policy.strict:
-        said, edge = against(bout.sign * bout.ahead, -bout.sign * bout.spared, digits=bout.digits, sign=True)
+        said, edge = against(bout.sign * bout.ahead, 0.0 - bout.sign * bout.spared, digits=bout.digits, sign=True)
         ways.append(f"the difference in {title(bout.name)} been {edge} instead of {said}")
     if math.isfinite(bout.low):
         side, must = ("lower", "above") if bout.sign > 0 else ("upper", "below")
