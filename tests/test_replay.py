@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from conftest import Project
-from rehone import api, codec, gate
+from conftest import START, Project
+from rehone import api, artifact, codec, gate
 from rehone.cli.endings import main
-from rehone.config import Gate
+from rehone.config import Gate, Shadow
 from rehone.errors import Corrupt
 from rehone.pipeline.given import pack, unpack
-from rehone.records import CheckStatus, Replay, RunRecord, RunStatus
+from rehone.records import CheckStatus, Replay, RunRecord, RunStatus, ShadowReport, Verdict
 from rehone.runlog import RunLog
+from rehone.store import Store
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with a first deployment, a quiet day and a challenger that was judged."""
+    """Return a project with a first deployment, a quiet day and a challenger that was judged, made stage by stage."""
     made = Project(tmp_path_factory.mktemp("lived"))
     made.configure()
     made.feed(0, 111)
     assert made.run(70).status is RunStatus.DEPLOYED
     assert made.run(80).status is RunStatus.SKIPPED
-    assert made.run(111).verdict is not None
+    begun = api.run_stage(made.root, "check", as_of=START + timedelta(days=111))
+    assert api.resume_run(made.root, begun.run_id).verdict is not None
     return made.root
 
 
@@ -250,3 +253,41 @@ def test_what_is_given_comes_back_as_it_was() -> None:
 def test_an_archive_that_was_cut_short_is_said_to_be() -> None:
     with pytest.raises(Corrupt, match=r"f cannot be read"):
         unpack(pack({"costs": (1.0, 2.0)})[:-30], source="f")
+
+
+def test_what_servers_saw_of_a_challenger_is_judged_again(own: Path) -> None:
+    """The verdict beside the champion comes again from the report, as long as the version is in the store."""
+    log, first = RunLog(own / "runs"), runs(own)[0]
+    assert first.version is not None
+    kept = artifact.read_profile(Store(own / "store").read(first.version)).scores
+    assert kept is not None
+    report = ShadowReport(
+        version=first.version, rows=5000, champion_seconds=1.0, challenger_seconds=1.1, score_counts=kept.counts
+    )
+    policy = Shadow.model_validate(first.config["shadow"])
+    verdict = codec.decode(codec.encode(gate.judge_shadow(report, kept, policy)), Verdict, source="")
+    again = replace(first, run_id=f"{first.run_id}-beside", shadow=report, shadow_verdict=verdict, deployment=None)
+    log.keep(again, log.kept(first), rows=1)
+    log.finish(again)
+    found = {check.name: check for check in api.replay(own, again.run_id).checks}
+    assert found["shadow_verdict"].status is CheckStatus.OK
+    worse = replace(again, run_id=f"{first.run_id}-worse", shadow=replace(report, failed_rows=900))
+    log.keep(worse, log.kept(first), rows=1)
+    log.finish(worse)
+    assert set(wrong(api.replay(own, worse.run_id))) == {"shadow_verdict"}
+
+
+def test_a_run_under_way_is_replayed_as_far_as_it_has_come(own: Path) -> None:
+    log, quiet = RunLog(own / "runs"), runs(own)[1]
+    log.begin(replace(quiet, run_id=f"{quiet.run_id}-open", status=None, finished_at=None))
+    found = {check.name: check for check in api.replay(own, f"{quiet.run_id}-open").checks}
+    assert found["ledger"].status is CheckStatus.UNKNOWN
+    assert found["trigger"].status is CheckStatus.OK
+
+
+def test_a_run_whose_line_is_not_there_yet_is_said_to_be(own: Path) -> None:
+    ledger = own / "runs" / "ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
+    (found,) = (c for c in api.replay(own, runs(own)[2].run_id).checks if c.name == "ledger")
+    assert found.status is CheckStatus.WARN
+    assert "the ledger has no line of it" in found.detail
