@@ -179,6 +179,10 @@ def test_a_run_waits_as_long_as_labels_take_and_estimates_meanwhile(project: Pro
     made = project.run(70)
     assert made.status == "deployed", made.sentence
     assert made.split is not None
+    assert (
+        made.stages[0].sentence
+        == f"no champion yet; 70 files; labels are due after {curve_of(made).cutoff_days:g} days"
+    )
     cutoff = curve_of(made).cutoff_days
     assert cutoff is not None
     assert 8.0 < cutoff < 9.0

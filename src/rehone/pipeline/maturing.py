@@ -40,6 +40,15 @@ def open_matured(
     return learned, replace(feeds, notes=(*feeds.notes, _said(config, curve))), curve
 
 
+def said(curve: DelayCurve | None) -> str:
+    """Say after how many days labels are due, as the end of a sentence; nothing where that is not learned."""
+    if curve is None:
+        return ""
+    if curve.cutoff_days is None:
+        return "; how long labels take is not known yet"
+    return f"; labels are due after {curve.cutoff_days:g} days"
+
+
 def as_recorded(config: Config, evidence: Evidence | None) -> Config:
     """Return the configuration with the delay that a run learned when it looked."""
     curve = evidence.maturity if evidence is not None else None

@@ -17,13 +17,12 @@ from rehone import artifact, codec, data, deploy, signing, train, trigger
 from rehone.config import Config
 from rehone.data import Rows
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
-from rehone.pipeline import forecasts, recalibrating
+from rehone.pipeline import forecasts, maturing, recalibrating
 from rehone.pipeline.anchors import past_champions
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
 from rehone.pipeline.holding import held
 from rehone.pipeline.judging import judge
-from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.probing import probe
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
@@ -152,7 +151,7 @@ def _look(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, unreadable(scene.champion)
     if scene.champion and scene.champion.version and scene.champion.version.manifest.as_of > scene.door.as_of:
         return RunStatus.FAILED, set_back(scene.champion.version.manifest.as_of, scene.door.as_of)
-    scene.config, scene.feeds, maturity = open_matured(
+    scene.config, scene.feeds, maturity = maturing.open_matured(
         config, scene.door.as_of, champion=scene.champion is not None, frame=scene.door.frame
     )
     config = scene.config
@@ -165,11 +164,12 @@ def _look(scene: Scene) -> Ending | None:
     draft.note(realised=forecasts.realised(scene))
     draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))
     if scene.champion is None:
-        draft.say(f"no champion yet; {scene.source.extent}")
+        draft.say(f"no champion yet; {scene.source.extent}{maturing.said(maturity)}")
     else:
         rows = "predictions" if evidence.origin == "served" else "rows"
         draft.say(
             f"champion {short_id(scene.champion.id)}; {scene.source.extent}, {evidence.rows:,} {rows} in the current window"
+            + maturing.said(maturity)
             + forecasts.said(draft.record.realised)
         )
     return None
