@@ -16,6 +16,7 @@ from rehone.records import FeatureDrift, ScoreProfile, Shift, ShiftKind
 from rehone.shift.changes import changed
 from rehone.shift.inputs import told_apart
 from rehone.shift.outputs import likeliest, outputs
+from rehone.testing import Dials
 from shift_kit import CHANGE, START, World, facts, planted, world
 
 SUGGESTED = {
@@ -67,6 +68,16 @@ def test_a_changed_meaning_is_dated_and_learned_from_since_then() -> None:
     assert found.sentence.startswith(f"the same inputs mean something else since about {found.since:%Y-%m-%d}: ")
 
 
+def test_a_meaning_turned_half_way_is_seen_by_what_older_rows_contradict() -> None:
+    """Its slope is within what chance and cross-validation leave open; the lesson of new labels is not."""
+    found = shift.name(facts(made(), Dials(concept=0.5)))
+    assert found.kind is ShiftKind.CONCEPT, found.sentence
+    assert found.slope is not None
+    assert found.slope_then is not None
+    assert found.slope.high > 0.85 * found.slope_then
+    assert found.retrain_from is not None
+
+
 def test_labels_that_are_not_due_leave_the_meaning_unknown() -> None:
     """With labels 40 days late nothing speaks of the days after the change: inputs alone are named, and it is said."""
     found = named("covariate", delay=40)
@@ -91,10 +102,10 @@ def test_nothing_measured_is_unclear_and_asks_for_labels() -> None:
 
 def test_a_feature_that_broke_comes_before_everything_else() -> None:
     """A feed at fault is repaired first, whatever labels say; a small or doubtful one is not called broken."""
-    broken = FeatureDrift(feature="amount", psi=0.1, p_value=0.0009, incident="missing")
+    broken = FeatureDrift(feature="amount", psi=0.25, p_value=0.0009, incident="missing")
     turned = known("concept")
     assert shift.name(replace(turned, drift=(broken,))).kind is ShiftKind.DATA_INCIDENT
-    for doubtful in (replace(broken, psi=0.0999), replace(broken, p_value=0.001), replace(broken, incident=None)):
+    for doubtful in (replace(broken, psi=0.2499), replace(broken, p_value=0.001), replace(broken, incident=None)):
         assert shift.name(replace(turned, drift=(doubtful,))).kind is ShiftKind.CONCEPT
 
 

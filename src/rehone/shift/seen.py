@@ -12,8 +12,11 @@ from rehone.shift.inputs import Inputs
 from rehone.shift.meaning import Meaning, day
 from rehone.shift.outputs import Outputs
 
-BROKEN_PSI = 0.10
-"""PSI of missing, infinite, unseen or constant values from which the feed is said to be broken."""
+BROKEN_PSI = 0.25
+"""PSI of missing, infinite, unseen or constant values from which the feed is said to be broken: the trigger's own default."""
+
+MOVED_PSI = 0.10
+"""PSI of a feature from which it is named as moved."""
 
 APART = 0.55
 """ROC-AUC of current against reference rows, whole interval above it, from which inputs have moved."""
@@ -55,12 +58,12 @@ class Seen:
     @property
     def broken(self) -> tuple[FeatureDrift, ...]:
         """Return the features whose drift is a fault of the feed."""
-        return tuple(d for d in self.drifted if d.incident is not None)
+        return tuple(d for d in self.drifted if d.incident is not None and (d.psi or 0.0) >= BROKEN_PSI)
 
     @property
     def drifted(self) -> tuple[FeatureDrift, ...]:
         """Return the features whose drift is large enough to be named, and not chance."""
-        found = (d for d in self.facts.drift if d.psi is not None and d.psi >= BROKEN_PSI)
+        found = (d for d in self.facts.drift if d.psi is not None and d.psi >= MOVED_PSI)
         return tuple(d for d in found if d.p_value is not None and d.p_value < RARE)
 
     @property
