@@ -695,13 +695,13 @@ def test_the_chance_to_ship_is_that_of_the_plan(loss: float) -> None:
 
 @pytest.mark.slow
 def test_all_three_comparisons_together_ship_less_and_never_more() -> None:
-    """With recall and cost judged too, of 200 equal challengers at 100 positives 55 to 75 % ship, of .02 worse under 5 %.
+    """With recall and cost judged too, of 200 equal challengers at 100 positives 55 to 75 % ship, of .02 worse under 7 %.
 
-    1,500 draws of the rule gave .64 and .030; were recall and cost not to be behind at all, .44 and .013.
+    `bench/weak_evidence.py` gives .63 and .034; were recall and cost not to be behind at all, .42 and .015.
     """
     policy = ROWS
     assert 0.55 <= _shipped(policy, 100, 0.0, 200)[0] <= 0.75
-    assert _shipped(policy, 100, 0.02, 200)[0] <= 0.05
+    assert _shipped(policy, 100, 0.02, 200)[0] <= 0.07
 
 
 @pytest.mark.slow
