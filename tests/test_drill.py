@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from conftest import Project
 from rehone import api
 from rehone.cli.endings import main
+from rehone.drill import _apart_from_honest
 from rehone.records import CheckStatus, DrillReport, Sabotage
 
 ROWS = 90
@@ -157,3 +159,15 @@ def test_doctor_deep_tells_what_a_drill_let_through(ground: Project, monkeypatch
     ]
     assert found[0].detail == "1 sabotages were caught on 900 held-out rows, 2 let through"
     assert [c for c in api.doctor(ground.root, heal=False) if c.name == "drill"] == []
+
+
+def test_what_stops_an_honest_challenger_too_has_caught_nothing() -> None:
+    """A gate that holds everybody has not noticed the sabotage."""
+    honest = Sabotage(name="honest", what="", expected="passed", happened="held", caught_by=("cost_vs_champion",))
+    both = Sabotage(
+        name="a", what="", expected="caught", happened="caught", caught_by=("cost_vs_champion", "min_roc_auc")
+    )
+    same = replace(both, caught_by=("cost_vs_champion",))
+    assert _apart_from_honest(both, [honest]).happened == "caught"
+    assert _apart_from_honest(same, [honest]).happened == "unclear"
+    assert _apart_from_honest(same, [replace(honest, happened="passed", caught_by=())]).happened == "caught"

@@ -291,3 +291,19 @@ def test_a_run_whose_line_is_not_there_yet_is_said_to_be(own: Path) -> None:
     (found,) = (c for c in api.replay(own, runs(own)[2].run_id).checks if c.name == "ledger")
     assert found.status is CheckStatus.WARN
     assert "the ledger has no line of it" in found.detail
+
+
+def test_what_is_kept_takes_about_twenty_bytes_a_row() -> None:
+    draw, n = np.random.default_rng(0), 100_000
+    times = np.datetime64("2026-01-01") + np.sort(draw.integers(0, 30 * 86_400, n)).astype("timedelta64[s]")
+    holdout = gate.Holdout(
+        labels=(draw.random(n) < 0.06).astype(np.int8),
+        times=times.astype("datetime64[us]"),
+        mature=np.ones(n, dtype=bool),
+        blocks=times.astype("datetime64[D]").astype(np.int64),
+        in_challenger_training=np.zeros(n, dtype=bool),
+    )
+    end = datetime(2026, 1, 1, tzinfo=UTC)
+    models = [gate.Scored(version=None, scores=draw.random(n), threshold=0.5, train_end=end) for _ in range(2)]
+    given = {"holdout": holdout, "challenger": models[0], "champion": models[1], "policy": Gate()}
+    assert 16 * n < len(pack(given)) < 21 * n

@@ -21,6 +21,7 @@ from rehone.errors import RehoneError
 from rehone.pipeline.scene import Door, Scene
 from rehone.pipeline.story import begin
 from rehone.records import DrillReport, RunRecord, RunStatus, Sabotage
+from rehone.store import Store, has_store
 
 __all__ = ["Ask", "drill"]
 
@@ -49,18 +50,23 @@ def drill(config: Config, door: Door, ask: Ask) -> DrillReport:
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rehone-drill-") as name:
-        own = apart(config, Path(name))
-        door = replace(door, as_of=newest(own, door.as_of)) if ask.newest else door
+        own, champion = apart(config, Path(name)), _has_champion(config)
+        door = replace(door, as_of=newest(own, door.as_of, champion=champion)) if ask.newest else door
         made: list[DrillReport] = []
-        ended = begin(own, door, lambda scene: _told(scene, ask, made))
+        ended = begin(own, door, lambda scene: _told(scene, ask, made, champion))
     if not made:
-        raise RehoneError(ended.sentence if ended.problem is None else ended.problem.message)
+        raise RehoneError(ended.sentence)
     return replace(made[0], seconds=round(time.monotonic() - began, 1))
 
 
-def _told(scene: Scene, ask: Ask, made: list[DrillReport]) -> RunRecord:
+def _has_champion(config: Config) -> bool:
+    head = Store.of(config).head() if has_store(config) else None
+    return head is not None and head.version is not None
+
+
+def _told(scene: Scene, ask: Ask, made: list[DrillReport], champion: bool) -> RunRecord:
     ask.progress("taking rows, fitting an honest challenger and a champion", 0, SABOTAGES)
-    ground = prepare(scene, ask.rows)
+    ground = prepare(scene, ask.rows, champion=champion)
     done: list[Sabotage] = []
     for stream in (challengers(ground), wirings(ground)):
         for one in stream:

@@ -157,13 +157,15 @@ def apart(config: Config, folder: Path) -> Config:
     return config.model_copy(update={"project": project, "deploy": deploy_, "trigger": trigger})
 
 
-def newest(config: Config, now: datetime) -> datetime:
+def newest(config: Config, now: datetime, *, champion: bool) -> datetime:
     """Return the moment just after the newest row, or now if that is earlier.
+
+    `champion`: whether the project has one, whose served rows may be what is learned from.
 
     Raises:
         DataError: there is no row.
     """
-    feeds = open_feeds(config, now, champion=True)
+    feeds = open_feeds(config, now, champion=champion)
     span = feeds.learn.span()
     feeds.release()
     if span is None:
@@ -171,15 +173,17 @@ def newest(config: Config, now: datetime) -> datetime:
     return min(now, span.end + timedelta(microseconds=1))
 
 
-def prepare(scene: Scene, most_rows: int) -> Ground:
+def prepare(scene: Scene, most_rows: int, *, champion: bool) -> Ground:
     """Take the rows of the day, fit the honest challenger, and deploy the stand-in champion.
+
+    `champion`: whether the project has one, as in `newest`.
 
     Raises:
         DataError: the rows cannot be learned from.
         TrainingError: the recipe cannot be fitted.
     """
     door = scene.door
-    scene.config, scene.feeds, _ = open_matured(scene.config, door.as_of, champion=True, frame=door.frame)
+    scene.config, scene.feeds, _ = open_matured(scene.config, door.as_of, champion=champion, frame=door.frame)
     ending = go(scene, [step for step in steps(scene.config) if step[0] == "validate"])
     if ending:
         raise DataError(f"there is nothing to drill with: {ending[1]}")
