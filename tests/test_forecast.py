@@ -215,6 +215,7 @@ def test_a_regret_is_recorded_once_and_flagged_with_the_one_command_that_undoes_
     turned: tuple[Project, RunRecord, RunRecord], capsys: pytest.CaptureFixture[str]
 ) -> None:
     project, first, second = turned
+    project.configure(**TURN, trigger={"min_recall": 0.01})  # nothing else acts: these runs only look
     assert project.run(111).realised == ()  # too few labels are due
     told = project.run(120)
     (one,) = told.realised
@@ -260,6 +261,7 @@ def test_a_replaced_version_that_is_gone_from_the_store_is_said_and_closes_the_f
 ) -> None:
     project, first, second = turned
     folder = project.root / "store" / "versions" / (first.version or "")
+    project.configure(**TURN, trigger={"min_recall": 0.01})
     folder.chmod(0o755)
     shutil.rmtree(folder)
     (one,) = project.run(120).realised
