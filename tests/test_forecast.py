@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -298,6 +302,26 @@ def test_a_run_made_as_of_an_earlier_day_knows_nothing_of_later_promotions(
     turned: tuple[Project, RunRecord, RunRecord],
 ) -> None:
     assert api.forecasts(turned[0].root, as_of=START + timedelta(days=100)).promotions == 0
+
+
+@pytest.mark.soak
+def test_the_page_on_forecasts_can_be_pasted(tmp_path: Path) -> None:
+    """Five months of bike rentals: four promotions or fewer, each held against the labels that came."""
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "how-to" / "forecasts.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", script.replace("../promises", str(tmp_path / "promises"))],
+        cwd=root,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"promises +\d promotions, \d held against labels", done.stdout)
 
 
 # --- simulations --------------------------------------------------------------------------------
