@@ -266,7 +266,7 @@ def test_a_project_measures_its_own_history_and_writes_the_limit(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The world turns and its inputs move, more and more, so that drift tells; then --apply writes it."""
-    project.configure(trigger={"window_days": 4, "min_positives": 10, "psi_action": 2.0})
+    project.configure(trigger={"window_days": 5, "min_positives": 10, "psi_action": 2.0})
     project.feed(0, 60)
     assert project.run(60).status is RunStatus.DEPLOYED
     for n in range(60, 124):
@@ -274,19 +274,45 @@ def test_a_project_measures_its_own_history_and_writes_the_limit(
         project.feed(n, n + 1, rows=200, turn=0.5 * far, shift=far)
     end = START + timedelta(days=124)
     before = (project.root / "rehone.toml").read_text()
-    found = api.calibrate(project.root, as_of=end)
+    found = api.calibrate(project.root, as_of=end, window_days=4)
     assert (found.origin, found.window_days, len(found.windows)) == ("data", 4, 16)
     assert found.signals[0].predicts is True
     limit = found.changes["trigger.psi_action"]
     assert 0.02 < limit < 2
     assert f"+psi_action = {limit}" in found.diff
+    assert "+window_days = 4" in found.diff
     assert (project.root / "rehone.toml").read_text() == before
-    assert main(["calibrate", "-p", str(project.root), "--as-of", str(end), "--apply"]) == 0
+    assert main(["calibrate", "-p", str(project.root), "--as-of", str(end), "--window-days", "4", "--apply"]) == 0
     said = capsys.readouterr().out
     assert "PSI tells where recall had fallen" in " ".join(said.split())
     assert max(map(len, said.splitlines())) <= 80
     after = (project.root / "rehone.toml").read_text()
     assert parse_config(after).trigger.psi_action == limit
+    assert parse_config(after).trigger.window_days == 4
+
+
+def test_one_version_can_be_held_for_the_whole_of_history_and_each_window_has_the_version_that_was_live(
+    project: Project,
+) -> None:
+    project.configure(trigger={"window_days": 5, "min_positives": 10})
+    project.feed(0, 90)
+    first = project.run(60).version
+    second = project.run(70, force=True).version
+    assert first is not None
+    assert second is not None
+    assert first != second
+    end = START + timedelta(days=90)
+    lived = api.calibrate(project.root, as_of=end)
+    assert [w.version for w in lived.windows] == [first] * 2 + [second] * 4
+    assert lived.signals[0].predicts is None
+    assert any(f"--version {first[:12]}" in note for note in lived.notes)
+    held = api.calibrate(project.root, as_of=end, version=first[:12])
+    assert [w.version for w in held.windows] == [first] * 6
+    assert held.changes == {}
+    assert held.sentence.startswith("6 windows, in ")
+    from_records = api.calibrate(project.root, as_of=end, origin="records")
+    assert from_records.origin == "records"
+    assert len(from_records.windows) <= 1
 
 
 @pytest.mark.simulation

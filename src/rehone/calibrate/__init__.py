@@ -70,10 +70,16 @@ def calibrate(config: Config, question: Question, heard: Callable[[int, int], No
         features=judging.of_features(asked, config.trigger),
         sentence="",
         chance=judging.chance(asked),
-        changes=judging.changes(found, config.trigger),
+        changes=_with_length(judging.changes(found, config.trigger), config, question),
         notes=tuple(_notes(windows, question)),
     )
     return replace(made, sentence=_sentence(made))
+
+
+def _with_length(changes: dict[str, float], config: Config, question: Question) -> dict[str, float]:
+    """Change the length of windows too when limits were learned on another one: shorter windows drift farther."""
+    days = _days(config, question)
+    return changes | {"trigger.window_days": days} if changes and days != config.trigger.window_days else changes
 
 
 def _days(config: Config, question: Question) -> float:
@@ -137,4 +143,9 @@ def _sentence(made: Calibration) -> str:
         return (
             f"{seen}: neither PSI nor score KS tells where; let labels decide (recall, cost), and take drift as a hint"
         )
-    return f"{seen}: not enough to learn a limit from; leave the limits as they are"
+    useless = [_NAMES[s.name] for s in made.signals if s.predicts is False]
+    said = f"{useless[0]} does not tell where, and of the other it cannot be said" if useless else "that is not enough"
+    return f"{seen}: {said}; leave the limits as they are"
+
+
+_NAMES = {"psi": "PSI", "score_ks": "score KS"}

@@ -101,12 +101,23 @@ def auc_interval(pairs: Pairs, seed: int, level: float = LEVEL) -> tuple[float, 
         return None
     bad = int(pairs.fallen.sum())
     low, high = _score_interval(value, bad, pairs.fallen.size - bad, level)
-    drawn = [auc(pairs.drift[rows], pairs.fallen[rows]) for rows in blocks(pairs.drift.size, seed)]
-    known = [x for x in drawn if x is not None]
-    if known:
+    known = _aucs(pairs, blocks(pairs.drift.size, seed))
+    if known.size:
         tails = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
         low, high = min(low, float(tails[0])), max(high, float(tails[1]))
     return low, high
+
+
+def _aucs(pairs: Pairs, rows: NDArray[np.int64]) -> Floats:
+    """Return `auc` of each draw of windows, (draws, windows), that has both kinds."""
+    fallen = pairs.fallen[rows]
+    bad = fallen.sum(axis=1)
+    good = rows.shape[1] - bad
+    both = (bad > 0) & (good > 0)
+    ranks = rankdata(pairs.drift[rows[both]], axis=1)
+    bad, good = bad[both], good[both]
+    found: Floats = ((ranks * fallen[both]).sum(axis=1) - bad * (bad + 1) / 2) / (bad * good)
+    return found
 
 
 def crossing_interval(pairs: Pairs) -> tuple[float | None, float | None]:

@@ -62,4 +62,6 @@ def _span(lines: list[str], section: str) -> tuple[int, int] | None:
 def _toml(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return json.dumps(value, ensure_ascii=False)
