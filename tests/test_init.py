@@ -310,6 +310,16 @@ def test_of_two_times_the_event_is_taken_and_a_due_date_gets_its_role(tmp_path: 
     assert "data.label_delay_days" not in written.settings
 
 
+def test_the_time_at_which_a_label_became_known_gets_its_role_unless_it_is_mostly_empty(tmp_path: Path) -> None:
+    known = pl.col("event_time") + pl.duration(days=2)
+    written = _init(_stream().with_columns(label_known_at=known), tmp_path)
+    assert written.settings["data.label_time_column"].value == "label_known_at"
+    rare = pl.when(pl.int_range(pl.len()) % 5 == 0).then(known)
+    (tmp_path / "rare").mkdir()
+    written = _init(_stream().with_columns(label_known_at=rare), tmp_path / "rare")
+    assert "data.label_time_column" not in written.settings
+
+
 def test_times_written_as_text_are_recognised(tmp_path: Path) -> None:
     frame = _stream().with_columns(event_time=pl.col("event_time").dt.strftime("%Y-%m-%d %H:%M:%S"))
     frame.write_csv(tmp_path / "all.csv")

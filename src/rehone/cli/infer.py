@@ -42,6 +42,9 @@ _TIME_NAMES = (
 )
 _LATER_NAMES = re.compile(r"(due|label|matur|closed|resolved|updated|modified|end|available|_to)(_|$)", re.IGNORECASE)
 _DUE = re.compile(r"^(label_?)?(due|matured?|available)(_(at|on|date|time))?$|^label_(due|date|time|at)", re.IGNORECASE)
+_KNOWN = re.compile(
+    r"^label_?(known|arrived)(_(at|on|date|time))?$|^label+ed_(at|on|date|time)$|^known_at$", re.IGNORECASE
+)
 
 
 class Ambiguous(RehoneError):
@@ -250,7 +253,9 @@ def _columns(said: Inferred, rows: pl.DataFrame) -> None:
 def _takes_role(said: Inferred, column: Column) -> bool:
     if "data.id_column" not in said.settings and suspects.is_id(column):
         said.set("data.id_column", column.name, "every row has a value of its own")
-    elif "data.label_due_column" not in said.settings and _is_due(column):
+    elif "data.label_time_column" not in said.settings and _is_known(column):
+        said.set("data.label_time_column", column.name, "a time at or after the event, named like when a label came")
+    elif "data.label_due_column" not in said.settings and _is_moment(column, _DUE):
         said.set("data.label_due_column", column.name, "a time at or after the event, named like a due date")
     elif "data.entity_column" not in said.settings and suspects.is_entity(column):
         many = f"{column.distinct:,} in {column.rows.height:,} rows"
@@ -260,8 +265,15 @@ def _takes_role(said: Inferred, column: Column) -> bool:
     return True
 
 
-def _is_due(column: Column) -> bool:
-    if not _DUE.search(column.name) or not _reads_as_time(column.rows, column.name):
+def _is_known(column: Column) -> bool:
+    """Say whether a column tells when labels came; one that is mostly empty would hide them all."""
+    empty = column.rows[column.name].null_count()
+    return 10 * empty <= column.rows.height and _is_moment(column, _KNOWN)
+
+
+def _is_moment(column: Column, name: re.Pattern[str]) -> bool:
+    """Say whether a column is named like a moment of the label, and never lies before the event."""
+    if not name.search(column.name) or not _reads_as_time(column.rows, column.name):
         return False
     due = instant(column.name, column.dtype, DEFAULT.timezone)
     return bool(column.rows.select((due.is_null() | (due >= pl.col(TIME))).all()).item())
