@@ -24,6 +24,8 @@ from rehone.records import (
     Evidence,
     HeldEstimate,
     ScoreProfile,
+    Shift,
+    ShiftKind,
     TriggerDecision,
     TriggerKind,
     Window,
@@ -279,6 +281,22 @@ def test_estimators_that_contradict_each_other_act_only_when_both_are_beyond() -
     )
     both = judged(guessed(of(0.5, 0.45, 0.55), of(0.3, 0.25, 0.35), disagree=True))
     assert both.kind is TriggerKind.PERFORMANCE
+
+
+def test_where_scores_mean_something_else_an_estimate_that_looks_well_is_doubted() -> None:
+    seen = Evidence(as_of=NOW, champion="c" * 64, champion_as_of=NOW, estimated=guessed(of(0.8, 0.75, 0.85)))
+    for kind, doubted in ((ShiftKind.CONCEPT, True), (ShiftKind.OFF_SUPPORT, True), (ShiftKind.COVARIATE, False)):
+        shift = Shift(kind=kind, sentence="", suggestion="retrain")
+        found = named(decide(replace(seen, shift=shift), LIMIT), "estimators")
+        assert (found is not None) is doubted
+    shift = Shift(kind=ShiftKind.CONCEPT, sentence="", suggestion="retrain")
+    found = named(decide(replace(seen, shift=shift), LIMIT), "estimators")
+    assert found is not None
+    assert found.status == "warn"
+    assert found.sentence == (
+        "recall is estimated at 0.800, but the same inputs mean something else, which no estimate without labels can see: "
+        "go by labels alone"
+    )
 
 
 def test_an_estimate_does_not_act_once_labels_have_refuted_one() -> None:

@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rehone.config import Trigger
-from rehone.records import Check, CheckStatus, Estimate, Estimated, Evidence, HeldEstimate
+from rehone.records import Check, CheckStatus, Estimate, Estimated, Evidence, HeldEstimate, Shift, ShiftKind
 
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
+
+
+_BLIND = {
+    ShiftKind.CONCEPT: "the same inputs mean something else",
+    ShiftKind.OFF_SUPPORT: "inputs are unlike any that scores were learned on",
+}
+"""Shifts under which what a score was worth says nothing of what it is worth."""
 
 
 def estimate_checks(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
@@ -29,6 +36,8 @@ def estimate_checks(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
             yield _judged(_cost(found, found.cost_per_1000, policy.max_estimated_cost_per_1000), evidence.held)
         if found.disagree:
             yield _disagreement(found, found.recall)
+        if evidence.shift is not None and evidence.shift.kind in _BLIND:
+            yield _blind(found.recall, evidence.shift)
     if evidence.held is not None:
         yield _held(evidence.held)
 
@@ -116,6 +125,12 @@ def _disagreement(found: Estimated, own: Estimate) -> Check:
         ).format(*values),
         remedy="label a few hundred recent rows, or wait for labels",
     )
+
+
+def _blind(own: Estimate, shift: Shift) -> Check:
+    """Warn that an estimate cannot be relied on, even where it says that all is well."""
+    said = f"recall is estimated at {own.value:.3f}, but {_BLIND[shift.kind]}, which no estimate without labels can see"
+    return Check(name="estimators", status=WARN, value=own.value, n=own.n, detail=said, remedy="go by labels alone")
 
 
 def _held(held: HeldEstimate) -> Check:
