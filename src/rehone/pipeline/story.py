@@ -345,7 +345,8 @@ def _promote(scene: Scene) -> Ending:
 
 def _clean_up(scene: Scene) -> None:
     try:
-        anchors = past_champions(scene.store, (), scene.door.as_of).versions
+        asked = scene.config.gate.anchor_budget is not None
+        anchors = past_champions(scene.store, (), scene.door.as_of).versions if asked else ()
         scene.store.collect(scene.config.deploy.keep_versions, also=anchors)
     except (StoreError, OSError):  # old versions that stay behind do no harm
         log.warning("clean-up failed", exc_info=True, extra={"run_id": scene.door.run_id})
