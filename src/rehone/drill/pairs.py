@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from rehone import compare, gate
+from rehone import compare, gate, metrics
 from rehone.drill.ground import Ground
 from rehone.pipeline.given import unpack
 from rehone.records import CheckStatus, Outcome, Pairs, Verdict
 
 MODELS = 4
-BLURS = 5
+BLURS = 20
 TINY = 1e-9
 
 EQUAL = re.compile(r"were it equal, with (0\.\d+|1\.0*)")
@@ -91,7 +91,7 @@ def _blur(ground: Ground, scores: Scores) -> float:
 
 
 def _roc_auc(ground: Ground, scores: Scores) -> float:
-    return ground.measure(scores, 0.5).roc_auc or 0.0
+    return metrics.roc_auc(ground.labels, scores) or 0.0
 
 
 def _blurred(scores: Scores, by: float, lots: np.random.Generator) -> Scores:
