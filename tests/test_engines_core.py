@@ -280,6 +280,7 @@ def test_the_profile_of_a_draw_counts_all_rows(tmp_path: Path) -> None:
     assert [sum(day[0]) for day in made.by_weekday] == [
         sum(day[0]) for day in profile.build(every, contract, window=WINDOW).by_weekday
     ]
+    assert made.weekday_days == profile.build(every, contract, window=WINDOW).weekday_days
 
 
 def test_questions_are_asked_in_queries_that_spark_can_plan() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rehone.profile.bins import categories, evenly, learn_drawn, score_edges
-from rehone.profile.build import dated_scores, flat, histogram, remembered
+from rehone.profile.build import dated_scores, flat, histogram, remember
 from rehone.profile.clocks import clock_like
 from rehone.profile.counting import add
 from rehone.records import Contract, Counts, FeatureKind, Profile, ScoreProfile, Window
@@ -31,6 +32,9 @@ class Population(Protocol):
     def by_weekday(self, blank: Profile) -> Sequence[Counts]:
         """Count the rows of Monday..Sunday into the bins of a profile."""
 
+    def by_day(self, blank: Profile) -> Sequence[tuple[date, Counts]]:
+        """Count the rows of each day, oldest first; nothing where that cannot be asked."""
+
 
 def build_drawn(
     sample: pl.DataFrame, contract: Contract, population: Population, *, window: Window, weights: Floats
@@ -48,13 +52,13 @@ def build_drawn(
         for f in contract.features
     )
     blank = Profile(window=window, rows=population.rows, positives=population.positives, features=features)
-    days, clocks = list(population.by_weekday(blank)), clock_like(sample, contract)
-    counted = zip(features, add(days).features, strict=True)
-    return replace(
-        blank,
-        features=tuple(remembered(bins, found, bins.feature in clocks) for bins, found in counted),
-        by_weekday=tuple(tuple(flat(f) for f in day.features) for day in days),
-    )
+    clocks = clock_like(sample, contract)
+    dated = tuple(population.by_day(blank))
+    if dated:
+        return remember(blank, dated, clocks)
+    days = list(population.by_weekday(blank))
+    learned = remember(blank, [(None, add(days))], clocks)
+    return replace(learned, by_weekday=tuple(tuple(flat(f) for f in day.features) for day in days))
 
 
 def scored_drawn(times: pl.Series, scores: Floats, weights: Floats) -> ScoreProfile | None:

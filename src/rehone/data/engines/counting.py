@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from rehone.data.engines.table import DAY, LARGEST, MICROS, Table, count_if, moment_of, narwhals
+from rehone.data.engines.table import DAY, LARGEST, MICROS, Table, count_if, floored, moment_of, narwhals
 from rehone.profile.counting import BOOLEAN_EDGES, counted, scored
 from rehone.records import Counts, FeatureKind, FeatureProfile, Profile
 
@@ -63,6 +64,21 @@ def count_by_weekday(table: Table, rows: Any, reference: Profile) -> tuple[Count
         for row in table.fetch(grouped):
             days[int(row[WEEKDAY]) // DAY].update(row)
     return tuple(_counts(reference, answers, asked) for answers in days)
+
+
+def count_by_day(table: Table, rows: Any, reference: Profile) -> tuple[tuple[date, Counts], ...]:
+    """Count the rows of each UTC day apart, oldest first; nothing on an engine that cannot count in groups."""
+    if not table.dialect.counts_in_groups:
+        return ()
+    marked = rows.with_columns(floored(narwhals().col(MICROS), DAY).alias(WEEKDAY))
+    asked = list(_questions(table, reference, None))
+    days: dict[int, dict[str, Any]] = {}
+    for ready, named in [(marked, _row_facts()), *((_ready(marked, p), _named(p)) for p in in_parts(asked))]:
+        grouped = ready.group_by(WEEKDAY).agg(*(expression.alias(name) for name, expression in named.items()))
+        for row in table.fetch(grouped):
+            days.setdefault(int(row[WEEKDAY]) // DAY, {}).update(row)
+    first = date(1970, 1, 1).toordinal()
+    return tuple((date.fromordinal(first + day), _counts(reference, days[day], asked)) for day in sorted(days))
 
 
 def in_parts(questions: Iterable[Question]) -> Iterator[list[Question]]:

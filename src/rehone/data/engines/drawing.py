@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rehone.data.engines.counting import count_by_weekday
+from rehone.data.engines.counting import count_by_day, count_by_weekday
 from rehone.data.engines.facts import LABEL
 from rehone.data.engines.hashing import ALL_HASHES, HASH, hashed
 from rehone.data.engines.source import EngineSource
@@ -128,3 +129,7 @@ class Population:
     def by_weekday(self, blank: Profile) -> Sequence[Counts]:
         """Count the rows of Monday..Sunday into the bins of a profile."""
         return count_by_weekday(self._source.table, self._rows, blank)
+
+    def by_day(self, blank: Profile) -> Sequence[tuple[date, Counts]]:
+        """Count the rows of each day into the bins of a profile; nothing where the engine cannot."""
+        return count_by_day(self._source.table, self._rows, blank)
