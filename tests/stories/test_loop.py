@@ -101,6 +101,15 @@ def test_quiet_predictions_are_quiet_and_the_record_says_what_was_served(lived: 
         ("amount", "velocity", "known", "channel"), (14 * 60, 0)
     )
     assert record.stages[0].sentence.endswith("840 predictions in the current window")
+    assert evidence.estimated is not None
+    assert evidence.estimated.recall is not None
+    assert (evidence.estimated.n, evidence.held) == (14 * 60, None)
+    serve(lived, 86, 87, name="two")
+    later = lived.run(87).evidence
+    assert later is not None
+    assert later.held is not None
+    assert (later.held.run_id, later.held.estimated) == (record.run_id, evidence.estimated.recall)
+    assert later.held.measured == evidence.recall
 
 
 def test_drift_that_only_the_service_sees_is_the_reason_to_train(lived: Project) -> None:
