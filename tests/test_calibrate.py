@@ -291,6 +291,7 @@ def test_a_project_measures_its_own_history_and_writes_the_limit(
     assert parse_config(after).trigger.window_days == 4
 
 
+@pytest.mark.slow
 def test_one_version_can_be_held_for_the_whole_of_history_and_each_window_has_the_version_that_was_live(
     project: Project,
 ) -> None:
