@@ -112,6 +112,17 @@ def test_matured_rows_without_a_label_act() -> None:
     )
 
 
+def test_as_many_matured_rows_may_be_without_a_label_as_the_wanted_completeness_leaves_out() -> None:
+    learned = {"label_time_column": "known_at", "label_completeness": 0.9}
+    within = judged(replace(SOUND, null_labels=100), "label_nulls", **learned)
+    assert within is not None
+    assert (within.status, within.detail) == ("ok", "100 matured rows have no label, of 1,000; 100 are allowed")
+    assert acted(replace(SOUND, null_labels=101), "label_nulls", **learned) == (
+        "101 matured rows have no label, of 1,000; 100 are allowed: wait until the delay of labels is known (`rehone check` "
+        "shows it), or raise label_delay_days until then"
+    )
+
+
 def test_a_label_that_no_file_has_is_named_with_the_nearest_column() -> None:
     facts = replace(SOUND, label_type=None, known_columns=("amount", "labels"))
     assert acted(facts, "label") == (

@@ -102,7 +102,7 @@ def _label_nulls(case: Case) -> Iterator[Check]:
 def _allowed(case: Case) -> int:
     """Return how many matured rows may be without a label: those that the wanted completeness leaves out."""
     wanted = case.policy.label_completeness
-    return 0 if wanted is None else math.floor((1 - wanted) * case.facts.mature_rows)
+    return 0 if wanted is None else math.floor(round((1 - wanted) * case.facts.mature_rows, 6))
 
 
 def _label_rate(case: Case) -> Iterator[Check]:
