@@ -155,7 +155,7 @@ def gained(rows: Rows, champion: train.Search, challenger: train.Search, after: 
 def main(folders: list[str]) -> None:
     for folder in folders:
         found = []
-        print(f"\n{Path(folder).name}\n  as of       probe               skip  promoted  came", flush=True)
+        print(f"\n{Path(folder).name}\n  as of       probe                    skip   promoted  came", flush=True)
         for month in months(opened(folder)):
             found.append(month)
             said = month.probe

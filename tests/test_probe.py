@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_where_nothing_has_changed_a_gain_worth_a_search_can_be_ruled_out() -> N
     assert found.interval[0] < 0 < found.interval[1] < 0.005
     assert found.skip
     assert (found.n, found.positives) == (600, 182)
+
+
+def test_fewer_than_a_hundred_positives_never_skip_however_narrow_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["rehone.train.probe"]
+    monkeypatch.setattr(module, "SURE_FROM", 182)
+    assert ask(rows_of(60), (0, 40)).skip
+    monkeypatch.setattr(module, "SURE_FROM", 183)
+    assert not ask(rows_of(60), (0, 40)).skip
 
 
 def test_with_few_labels_nothing_can_be_ruled_out_and_the_sentence_says_so() -> None:

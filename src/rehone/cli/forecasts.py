@@ -92,8 +92,8 @@ def _kept(found: TrackRecord, columns: int) -> Iterator[str]:
 
 def _meaning(low: float, high: float) -> str:
     if low > 0:
-        return "the gate promises too much"
-    return "the gate promises too little" if high < 0 else "no bias beyond chance"
+        return "more is promised than comes"
+    return "less is promised than comes" if high < 0 else "no bias beyond chance"
 
 
 def _signed(value: float, digits: int = 4) -> str:

@@ -34,7 +34,9 @@ NEWEST = 0.5
 MOST_HELD = 0.34
 """Share of all rows that it is asked about at most."""
 FEWEST = 20
-"""Positives, and negatives, without which nothing is said."""
+"""Positives, and negatives, without which nothing is measured."""
+SURE_FROM = 100
+"""Positives, and negatives, without which nothing is skipped: with fewer, a narrow interval is mostly luck."""
 WHOLE = 0.8
 """Share of the champion's training rows that must still be there to learn from them again."""
 RECIPE = Candidate.model_validate(
@@ -74,9 +76,10 @@ class Known:
 def probe(rows: Known, past: Past, policy: Train, *, seed: int) -> Probe:
     """Return what a retrain is expected to gain in ROC-AUC over the champion, with its interval.
 
-    `skip` is set when even the upper bound is below `WORTH`; whether that ends the run is for
-    others to say. The gain is the difference of two ROC-AUCs on the same rows by DeLong, its error
-    that of leaving out one day or entity at a time. Nothing measured is a `gain` of `None`.
+    `skip` is set when even the upper bound is below `WORTH`, on at least `SURE_FROM` rows of each
+    class; whether that ends the run is for others to say. The gain is the difference of two ROC-AUCs
+    on the same rows by DeLong, its error that of leaving out one day or entity at a time. Nothing
+    measured is a `gain` of `None`.
     """
     newer = rows.frame.filter(pl.col("__time__") > past.train_end)
     try:
@@ -130,7 +133,8 @@ def _probed(rows: Known, past: Past, policy: Train, held: pl.DataFrame, seed: in
     high = max(pair.interval(LEVEL)[1] for _, pair in found)
     bounds = best.interval(LEVEL)
     interval = (bounds[0], bounds[1]) if all(map(math.isfinite, bounds)) else None
-    skip = math.isfinite(high) and high < WORTH
+    rarer = min(int(labels.sum()), held.height - int(labels.sum()))
+    skip = math.isfinite(high) and high < WORTH and rarer >= SURE_FROM
     return Probe(
         gain=best.delta,
         interval=interval,
