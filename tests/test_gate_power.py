@@ -23,13 +23,19 @@ OPEN = Gate(min_roc_auc=0, min_recall=0, min_rows=1, min_positives=2, blocks="no
 LENIENT = OPEN.model_copy(update={"margin_recall": 5.0, "margin_cost": 1e6})
 
 
-def binormal(rng: np.random.Generator, y: np.ndarray, loss: float) -> tuple[np.ndarray, np.ndarray]:
-    """Draw scores of a champion (ROC-AUC .90) and a challenger (.90 − loss), correlation .9, as probabilities."""
+def binormal(
+    rng: np.random.Generator, y: np.ndarray, loss: float, day: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw scores of a champion (ROC-AUC .90) and a challenger (.90 − loss), correlation .9, as probabilities.
+
+    With `day`, each model has good and bad days of its own: a unit normal moves the positives of each.
+    """
     shared, rate = math.sqrt(0.9) * rng.normal(size=y.size), y.mean()
     drawn = []
     for auc in (0.9, 0.9 - loss):
-        lift = math.sqrt(2) * float(ndtri(auc))
-        s = shared + math.sqrt(0.1) * rng.normal(size=y.size) + y * lift
+        lift = math.sqrt(2 if day is None else 3) * float(ndtri(auc))
+        moved = lift if day is None else lift + rng.normal(size=int(day.max()) + 1)[day]
+        s = shared + math.sqrt(0.1) * rng.normal(size=y.size) + y * moved
         drawn.append(expit(lift * s - lift**2 / 2 + math.log(rate / (1 - rate))))
     return drawn[0], drawn[1]
 
@@ -197,3 +203,22 @@ def test_errors_of_both_kinds_are_within_two_points_of_what_is_stated(positives:
         empirical, stated = rates(positives, loss, draws)
         print(f"{positives} positives, truly {loss} worse: passed {empirical:.3f}, stated {stated:.3f}")
         assert empirical == pytest.approx(stated, abs=0.02)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("days", [14, 40])
+@pytest.mark.parametrize("uneven", [False, True], ids=["even", "good and bad days"])
+def test_errors_between_days_are_within_three_points_of_what_is_stated(days: int, uneven: bool) -> None:
+    """Days as blocks, 50 rows each, 5 % positives; where days differ, the statement says how little can be told."""
+    rng, day = np.random.default_rng([days, uneven]), np.repeat(np.arange(days), 50)
+    for loss in (0.02, 0.0):
+        passed, stated, draws = 0, 0.0, 2000
+        for _ in range(draws):
+            y = (rng.random(day.size) < 0.05).astype(int)
+            paired = compare.delong_blocks(y, *binormal(rng, y, loss, day if uneven else None), day)
+            passed += paired.lower(OPEN.level) > -OPEN.margin_roc_auc or paired.delta >= 0
+            stated += chance_to_pass(paired, OPEN, -loss) or 0.0
+        print(
+            f"{days} days, uneven {uneven}, truly {loss} worse: passed {passed / draws:.3f}, stated {stated / draws:.3f}"
+        )
+        assert passed / draws == pytest.approx(stated / draws, abs=0.03)
