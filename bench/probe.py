@@ -170,13 +170,16 @@ def main(folders: list[str]) -> None:
             )
         skipped = [m for m in found if m.probe.skip]
         lost = sum(m.brought for m in skipped if m.promoted)
+        below = [m for m in found if m.probe.gain is not None and m.probe.gain < 0]
+        worse = sum(m.brought for m in below if m.promoted)
         known = [(m.probe.gain, m.brought) for m in found if m.probe.gain is not None]
         spent, paid = (sum(m.seconds[i] for m in found) for i in (0, 1))
         print(
             f"  {len(skipped)} of {len(found)} searches skipped, {sum(m.promoted for m in skipped)} of them would have been "
             f"promoted; mean ROC-AUC lost a month {lost / max(len(found), 1):+.4f}; correlation of what the probe said "
             f"with what came {np.corrcoef(np.array(known).T)[0, 1]:.2f}; the probe took {100 * spent / paid:.0f} % of the "
-            "search's CPU time"
+            f"search's CPU time; skipping wherever it said less than 0: {len(below)} skipped, "
+            f"{sum(m.promoted for m in below)} promoted, {worse / max(len(found), 1):+.4f} a month"
         )
 
 
