@@ -39,7 +39,8 @@ def history_law(spread: Spread | None, parts: float, n: float, m: float, span: i
     three += 3 * row * spread.squared[i] * scale**2 + spread.cubed[i] * scale**3
     three = min(max(three, two**2 / one), two**1.5)
     freedom = two**3 / three**2
-    stretches = two / max(spread.error[i] * (times**2 + together**2 / 2), 1e-300)
+    error = spread.error[i] * (1.2 * times**2 + together**2 / 2)  # stretches that hang together are worth fewer
+    stretches = two / max(error, 1e-300)
     return ChanceLaw(
         mean=one,
         least=max(one - two**2 / three, 0.0),
