@@ -5,7 +5,9 @@ Nothing is lost when any of them is killed: whoever asks next makes only what is
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import polars as pl
 from rehone.backtest.lab import Shelf, make
 from rehone.backtest.past import History, history_of
 from rehone.config import Config
+from rehone.disk import Disk
 
 WORTH_IT = 6
 """Days below which starting processes costs more than it saves."""
@@ -47,9 +50,10 @@ def make_all(history: History, shelf: Shelf, days: Sequence[datetime], windows: 
     job = _written(history, shelf, missing, windows)
     told: queue.Queue[str | None] = queue.Queue()
     hands = [_hired(job, number, crew.size) for number in range(crew.size)]
+    ears = [threading.Thread(target=_listen, args=(hand, told), daemon=True) for hand in hands]
     try:
-        for hand in hands:
-            threading.Thread(target=_listen, args=(hand, told), daemon=True).start()
+        for ear in ears:
+            ear.start()
         left = len(hands)
         while left:
             line = told.get()
@@ -61,11 +65,15 @@ def make_all(history: History, shelf: Shelf, days: Sequence[datetime], windows: 
         for hand in hands:
             hand.terminate()
             hand.wait()
+        for ear in ears:
+            ear.join()
 
 
 def _listen(hand: subprocess.Popen[str], told: queue.Queue[str | None]) -> None:
-    for line in hand.stdout or ():
-        told.put(line)
+    if hand.stdout is not None:
+        with hand.stdout as lines:
+            for line in lines:
+                told.put(line)
     told.put(None)
 
 
@@ -76,8 +84,10 @@ def _hired(job: Path, number: int, of: int) -> subprocess.Popen[str]:
 
 def _written(history: History, shelf: Shelf, days: Sequence[datetime], windows: Sequence[str]) -> Path:
     """Write what the processes are to do, beside the shelf."""
-    shelf.folder.mkdir(parents=True, exist_ok=True)
-    history.frame.write_ipc(shelf.folder / "history.arrow")
+    disk, held = Disk(), io.BytesIO()
+    disk.make_folder(shelf.folder)
+    history.frame.write_ipc(held)
+    disk.replace(shelf.folder / "history.arrow", held.getvalue(), lasting=False)  # others may be reading it
     job = shelf.folder / "job.json"
     said = {
         "config": history.config.as_json(),
@@ -86,7 +96,7 @@ def _written(history: History, shelf: Shelf, days: Sequence[datetime], windows: 
         "windows": list(windows),
         "days": [day.isoformat() for day in days],
     }
-    job.write_text(json.dumps(said))
+    disk.replace(job, json.dumps(said).encode(), lasting=False)
     return job
 
 
@@ -103,5 +113,7 @@ def work(job: Path, number: int, of: int) -> None:
     for text in said["days"][number::of]:
         day = datetime.fromisoformat(text)
         shelf.put(day, make(history, config.model_copy(update={"train": one}), day, said["windows"]))
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        try:
+            os.write(1, f"{text}\n".encode())
+        except BrokenPipeError:
+            return
