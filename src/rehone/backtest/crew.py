@@ -45,9 +45,12 @@ def make_all(history: History, shelf: Shelf, days: Sequence[datetime], windows: 
     for day in days:
         if day not in missing:
             crew.done(day)
-    if crew.size < 2 or len(missing) < WORTH_IT:
-        return
-    job = _written(history, shelf, missing, windows)
+    if crew.size > 1 and len(missing) >= WORTH_IT:
+        _hand_out(_written(history, shelf, missing, windows), crew)
+
+
+def _hand_out(job: Path, crew: Crew) -> None:
+    """Let processes work on a job, and end them whatever happens."""
     told: queue.Queue[str | None] = queue.Queue()
     hands = [_hired(job, number, crew.size) for number in range(crew.size)]
     ears = [threading.Thread(target=_listen, args=(hand, told), daemon=True) for hand in hands]
