@@ -22,12 +22,9 @@ from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import ArtifactError, Corrupt, DataError, TrainingError
 from rehone.pipeline.evidence import Champion
-from rehone.pipeline.publishing import _profile as profile_of_version
+from rehone.pipeline.publishing import profile_of_scene
 from rehone.pipeline.scene import Scene
-from rehone.pipeline.story import _columns as columns_of
-from rehone.pipeline.story import _history as history_window
-from rehone.pipeline.story import trailing_window
-from rehone.pipeline.taking import Taken, take
+from rehone.pipeline.taking import Taken, columns_of, history_window, take, trailing_window
 from rehone.records import (
     Contract,
     Deployment,
@@ -254,7 +251,7 @@ def profile_of(history: History, config: Config, fitted: Fitted) -> Profile:
     scene.rows, scene.split = rows, fitted.split
     places = np.searchsorted(rows[ROW].to_numpy(), fitted.oof_rows)
     scene.search = cast(train.Search, _Searched(echo(fitted), places, fitted.oof_scores))
-    return profile_of_version(scene, scene.held)
+    return profile_of_scene(scene, scene.held)
 
 
 # --- remembering them -------------------------------------------------------------------------

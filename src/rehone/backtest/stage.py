@@ -20,7 +20,7 @@ from rehone.pipeline.anchors import past_champions
 from rehone.pipeline.comparison import Matter, holdout, marks, scored_champion, seen
 from rehone.pipeline.evidence import Look, findings, look
 from rehone.pipeline.feeds import Feeds
-from rehone.pipeline.story import trailing_window
+from rehone.pipeline.taking import trailing_window
 from rehone.pipeline.words import acting, all_of
 from rehone.records import Attempts, Deployment, DeploymentAction, Evidence, Verdict, Window
 from rehone.runlog import Line

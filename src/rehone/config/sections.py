@@ -307,7 +307,9 @@ class Deploy(Section):
         5, gt=0, description="age of a heartbeat above which a replica counts as gone"
     )
     keep_versions: int = Field(
-        10, ge=2, description="newest versions that clean-up keeps besides those the log and the replicas need"
+        10,
+        ge=2,
+        description="newest versions that clean-up keeps besides those that the log, the replicas and the gate (up to 12 past champions) need",
     )
     allow_joblib: bool = Field(
         False,

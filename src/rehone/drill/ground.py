@@ -28,7 +28,8 @@ from rehone.pipeline.judging import judge
 from rehone.pipeline.maturing import open_matured
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Scene
-from rehone.pipeline.story import go, steps, trailing_window
+from rehone.pipeline.story import go, steps
+from rehone.pipeline.taking import trailing_window
 from rehone.records import Check, CheckStatus, Metrics, Verdict
 
 CLUSTERED = ("xgboost_external", "xgboost_dask", "xgboost_spark")

@@ -10,7 +10,7 @@ from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, r
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.holding import held
 from rehone.pipeline.maturing import open_matured
-from rehone.pipeline.story import trailing_window
+from rehone.pipeline.taking import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
 from rehone.runlog import RunLog, refuse_lost_store

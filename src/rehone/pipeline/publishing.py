@@ -20,7 +20,7 @@ def publish(scene: Scene) -> Ending | None:
     held = scene.held
     files = artifact.pack(
         predictor,
-        _profile(scene, held),
+        profile_of_scene(scene, held),
         artifact.make_golden(predictor, held, seed=scene.config.project.seed),
         fingerprints=_fingerprints(scene),
         allow_joblib=scene.config.deploy.allow_joblib,
@@ -44,7 +44,8 @@ def _fingerprints(scene: Scene) -> np.ndarray:
     return np.unique(own if theirs is None else np.concatenate([own, theirs]))
 
 
-def _profile(scene: Scene, held: pl.DataFrame) -> Profile:
+def profile_of_scene(scene: Scene, held: pl.DataFrame) -> Profile:
+    """Return what the version is to remember of its trailing rows, with out-of-sample scores of all of them."""
     predictor = scene.search.predictor
     window = Window(scene.split.train.start, scene.split.holdout.end)
     trailing = scene.rows.filter(pl.col("__time__") >= window.start)

@@ -10,12 +10,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import rehone
 from rehone import artifact, codec, data, deploy, signing, train, trigger
 from rehone.config import Config
-from rehone.data import Rows
 from rehone.errors import Conflict, Locked, RehoneError, StoreError
 from rehone.pipeline import forecasts, maturing, recalibrating
 from rehone.pipeline.anchors import past_champions
@@ -27,7 +26,7 @@ from rehone.pipeline.probing import probe
 from rehone.pipeline.publishing import publish
 from rehone.pipeline.scene import Door, Ending, Scene
 from rehone.pipeline.shadowing import shadow
-from rehone.pipeline.taking import take
+from rehone.pipeline.taking import columns_of, history_window, take, trailing_window
 from rehone.pipeline.words import acting, all_of, resting, set_back, unreadable
 from rehone.records import (
     CheckStatus,
@@ -36,7 +35,6 @@ from rehone.records import (
     DeploymentState,
     RunRecord,
     RunStatus,
-    Window,
     short_id,
 )
 from rehone.runlog import RunLog, refuse_lost_store
@@ -210,10 +208,10 @@ def _validate(scene: Scene) -> Ending | None:
     draft.note(data_checks=checks)
     if broken := acting(checks):
         return RunStatus.FAILED, all_of(f"the data in {window} cannot be learned from", broken)
-    read = _history(config, scene.source, window)
+    read = history_window(config, scene.source, window)
     draft.note(data=scene.source.describe(read))
     slices = tuple(name for name in config.gate.slices if name in scene.source.columns)
-    taken = take(config, scene.source, read, window, _columns(config, (*scene.features, *slices)))
+    taken = take(config, scene.source, read, window, columns_of(config, (*scene.features, *slices)))
     scene.rows, scene.split, scene.population = taken.rows, taken.split, taken.population
     scene.feeds.release()
     draft.note(split=scene.split)
@@ -225,26 +223,6 @@ def _validate(scene: Scene) -> Ending | None:
         + (f"; {warned} warning{'s' if warned > 1 else ''}" if warned else "")
     )
     return None
-
-
-def trailing_window(config: Config, as_of: datetime) -> Window:
-    """Return the window whose matured rows span `lookback_days`."""
-    return Window(as_of - timedelta(days=config.data.lookback_days + config.data.label_delay_days), as_of)
-
-
-def _history(config: Config, source: Rows, window: Window) -> Window:
-    if set(config.train.windows) == {"trailing"}:
-        return window
-    span = source.span()
-    start = min(window.start, span.start) if span else window.start
-    if config.data.history_days is not None:
-        start = max(start, window.end - timedelta(days=config.data.history_days))
-    return Window(min(start, window.start), window.end)
-
-
-def _columns(config: Config, features: tuple[str, ...]) -> tuple[str, ...]:
-    named = (config.data.label, config.data.id_column, config.data.entity_column, config.data.label_due_column)
-    return tuple(dict.fromkeys((*features, *(name for name in named if name))))
 
 
 def _train(scene: Scene) -> Ending | None:

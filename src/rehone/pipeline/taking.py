@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,28 @@ class Taken:
     rows: pl.DataFrame = field(repr=False)
     split: Split
     population: Profile | None = None
+
+
+def trailing_window(config: Config, as_of: datetime) -> Window:
+    """Return the window whose matured rows span `lookback_days`."""
+    return Window(as_of - timedelta(days=config.data.lookback_days + config.data.label_delay_days), as_of)
+
+
+def history_window(config: Config, source: Rows, window: Window) -> Window:
+    """Return how far back the rows reach that a challenger may learn from: as far as `train.windows` asks."""
+    if set(config.train.windows) == {"trailing"}:
+        return window
+    span = source.span()
+    start = min(window.start, span.start) if span else window.start
+    if config.data.history_days is not None:
+        start = max(start, window.end - timedelta(days=config.data.history_days))
+    return Window(min(start, window.start), window.end)
+
+
+def columns_of(config: Config, features: Sequence[str]) -> tuple[str, ...]:
+    """Name the columns that training and judging read: features, label, and the roles that have one."""
+    named = (config.data.label, config.data.id_column, config.data.entity_column, config.data.label_due_column)
+    return tuple(dict.fromkeys((*features, *(name for name in named if name))))
 
 
 def take(config: Config, source: Rows, read: Window, window: Window, columns: Sequence[str]) -> Taken:
