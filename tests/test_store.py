@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,26 @@ def test_current_is_never_what_a_reader_follows(store: Store) -> None:
     assert live(store) == 2
     assert store.repair() == ("`current` did not point to the live version and now does",)
     assert (store.root / "current").readlink() == Path(f"versions/{second}")
+
+
+@pytest.mark.parametrize("live_one", [True, False])
+def test_a_store_that_was_copied_with_its_links_followed_is_repaired(
+    store: Store, tmp_path: Path, live_one: bool
+) -> None:
+    """The copy has a whole, read-only folder where the link was."""
+    version = bring(store, 1).version
+    if not live_one:
+        store.append(deployment(None, action=DeploymentAction.ROLLBACK), expect_generation=1)
+    shutil.copytree(str(store.root), tmp_path / "copy", symlinks=False)
+    copy = Store(tmp_path / "copy")
+    current = tmp_path / "copy" / "current"
+    if not live_one:
+        shutil.copytree(tmp_path / "copy" / "versions" / version, current)
+    assert current.is_dir()
+    assert not current.is_symlink()
+    assert copy.repair()[0] == "`current` did not point to the live version and now does"
+    assert (current.readlink() == Path(f"versions/{version}")) if live_one else not current.exists()
+    assert copy.repair() == ()
 
 
 # --- the log --------------------------------------------------------------------------------------

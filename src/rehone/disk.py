@@ -267,6 +267,10 @@ class Disk:
         """Say whether there is such a folder; in an object store there is every folder."""
         return _local(path).is_dir()
 
+    def is_real_folder(self, path: Place) -> bool:
+        """Say whether there is such a folder itself, not a link to one; an object store has none."""
+        return _local(path).is_dir() and not _local(path).is_symlink()
+
     def has_bundle(self, folder: Place, seal: str) -> bool:
         """Say whether there is a folder that was written as a whole.
 

@@ -149,6 +149,11 @@ class ObjectDisk(Disk):
         del path
         return True
 
+    def is_real_folder(self, path: Place) -> bool:
+        """Say no: what lies below a prefix is never in the way of an object of that name."""
+        del path
+        return False
+
     def unlink(self, path: Place) -> None:
         """Remove an object, or a file of a draft; a missing one is fine."""
         if (draft := self._draft_of(path)) is not None:

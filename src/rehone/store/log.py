@@ -216,9 +216,14 @@ class DeploymentLog:
         return changed
 
     def _points_to(self, version: str | None) -> bool:
-        return self.disk.pointed(self.current) == (None if version is None else f"versions/{version}")
+        led = self.disk.pointed(self.current)
+        if version is None:
+            return led is None and not self.disk.is_real_folder(self.current)
+        return led == f"versions/{version}"
 
     def _set(self, version: str | None) -> None:
+        if self.disk.is_real_folder(self.current):  # a copy of the store that followed links
+            self.disk.remove_tree(self.current)
         if version is None:
             self.disk.unlink(self.current)
         else:
