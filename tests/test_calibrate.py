@@ -18,6 +18,7 @@ from rehone.config import Trigger, difference, parse_config, with_keys
 from rehone.errors import NotFound
 from rehone.records import (
     CalibrationWindow,
+    DelayCurve,
     Estimate,
     Evidence,
     FeatureDrift,
@@ -227,6 +228,24 @@ def test_records_pair_the_drift_of_a_window_with_the_recall_measured_on_it_later
         (0.2, pytest.approx(0.5), True),
     ]
     assert all(w.feature == "amount" for w in found)
+
+
+def test_a_delay_that_a_run_learned_counts_instead_of_the_configured_one() -> None:
+    """The recall of a run is then of other rows: those that were due by what it knew."""
+    runs = [first_run()]
+    for i in range(3):
+        as_of = DAY0 + timedelta(days=30 * (i + 1))
+        made = run_of(i, psi=0.1 * i, recall=0.8 - 0.1 * i, matured=Window(as_of - timedelta(days=60), as_of))
+        curve = DelayCurve(
+            days=(30.0,), share=(1.0,), low=(0.9,), high=(1.0,), n=900, arrived=900, wanted=0.9, cutoff_days=30.0
+        )
+        assert made.evidence is not None
+        runs.append(replace(made, evidence=replace(made.evidence, maturity=curve)))
+    found = recorded(runs, Trigger(), 0.10)
+    assert [(w.psi, w.recall.value if w.recall else None) for w in found] == [
+        (0.0, pytest.approx(0.7)),
+        (0.1, pytest.approx(0.6)),
+    ]
 
 
 def test_records_whose_windows_overlap_count_once() -> None:

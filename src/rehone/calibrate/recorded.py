@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from rehone.calibrate.history import judged
 from rehone.config import Trigger
+from rehone.pipeline.maturing import delay_recorded
 from rehone.records import CalibrationWindow, Estimate, Evidence, RunRecord, Window
 
 ALIKE = 0.5
@@ -47,8 +48,7 @@ def _measured(run: RunRecord) -> Measured | None:
     evidence = run.evidence
     if evidence is None or evidence.champion is None or evidence.matured is None or evidence.recall is None:
         return None
-    delay = float(run.config.get("data", {}).get("label_delay_days", 0.0))
-    end = min(evidence.matured.end, evidence.as_of - timedelta(days=delay))
+    end = min(evidence.matured.end, evidence.as_of - timedelta(days=delay_recorded(run)))
     if end <= evidence.matured.start:
         return None
     return Measured(evidence.champion, Window(evidence.matured.start, end), evidence.recall)

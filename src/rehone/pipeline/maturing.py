@@ -11,7 +11,7 @@ from rehone import maturity
 from rehone.config import Config
 from rehone.data import Rows
 from rehone.pipeline.feeds import Feeds, open_feeds
-from rehone.records import Check, CheckStatus, DelayCurve, Evidence, Window
+from rehone.records import Check, CheckStatus, DelayCurve, Evidence, RunRecord, Window
 
 MOST_ROWS = 200_000
 """Rows whose delays are looked at; of more, an even part."""
@@ -53,6 +53,14 @@ def as_recorded(config: Config, evidence: Evidence | None) -> Config:
     """Return the configuration with the delay that a run learned when it looked."""
     curve = evidence.maturity if evidence is not None else None
     return config if curve is None else _with_delay(config, curve)
+
+
+def delay_recorded(record: RunRecord) -> float:
+    """Return after how many days labels were due in a run: as it learned, else as it was configured."""
+    curve = record.evidence.maturity if record.evidence is not None else None
+    if curve is not None and curve.cutoff_days is not None:
+        return curve.cutoff_days
+    return float(record.config.get("data", {}).get("label_delay_days", 0.0))
 
 
 def _with_delay(config: Config, curve: DelayCurve) -> Config:
