@@ -133,6 +133,26 @@ def test_a_champion_whose_rows_are_gone_is_asked_itself_and_without_it_nothing_i
     )
 
 
+def test_a_recalibrated_champion_is_asked_itself_because_its_model_knows_less_than_its_rows_say() -> None:
+    """Its training end is that of its layer: the recipe would learn from rows that the model has never seen."""
+    frame = rows_of(90, turned_from=40)
+
+    class Old:
+        """Takes `amount` for what it meant before day 40."""
+
+        def predict_proba(self, rows: pl.DataFrame) -> np.ndarray:
+            return np.asarray(1 / (1 + np.exp(-rows["amount"].to_numpy())))
+
+    as_if_trained, found = ask(frame, (0, 75)), ask(frame, (0, 75), asked=Old(), recalibrated=True)
+    assert as_if_trained.gain is not None
+    assert found.gain is not None
+    assert found.gain > as_if_trained.gain + 0.2
+    assert "over the champion itself, whose model is older than its calibration" in found.detail
+    blind = ask(frame, (0, 75), recalibrated=True)
+    assert blind.gain is None
+    assert blind.detail.endswith("the champion is a recalibration of an older model, and it cannot be asked itself")
+
+
 def test_too_few_newer_rows_are_not_measured_and_never_skip() -> None:
     none = ask(rows_of(40), (0, 40))
     assert (none.gain, none.skip) == (None, False)

@@ -215,7 +215,9 @@ def trained_how(record: RunRecord) -> str:
 
 def test_a_champion_is_recalibrated_stage_by_stage_and_keeps_the_age_of_its_model(live: Project) -> None:
     """The same model with another layer goes live: same ROC-AUC, rows of both counted as seen; age then asks for a new model."""
-    live.configure(trigger={"action": "recalibrate"}, gate={"min_recall": 0.3, "margin_cost": 0.9})
+    live.configure(
+        trigger={"action": "recalibrate"}, gate={"min_recall": 0.3, "margin_cost": 0.9}, train={"probe": "skip"}
+    )
     live.feed(70, 112)
     first = load(live.root).version or ""
     end = api.run_stage(live.root, "check", as_of=START + timedelta(days=108), force=True)
@@ -241,10 +243,14 @@ def test_a_champion_is_recalibrated_stage_by_stage_and_keeps_the_age_of_its_mode
     assert record.split is not None
     assert base.train_end < manifest.train_end < record.split.holdout.start
     assert manifest.train_rows > base.train_rows
-    theirs, own = (artifact.read_fingerprints(store.read(v)) for v in (first, record.version or ""))
-    assert theirs is not None
-    assert own is not None
-    assert np.isin(theirs, own).all()
+    for read in (artifact.read_fingerprints, artifact.read_near):
+        theirs, own = (read(store.read(v)) for v in (first, record.version or ""))
+        assert theirs is not None
+        assert own is not None
+        assert np.isin(theirs, own).all()
+    assert record.probe is None, "a probe asks what a retrain gains, and this is none"
+    (probed,) = [stage.sentence for stage in record.stages if stage.name == "probe"]
+    assert probed == "not asked: the champion is to be recalibrated, which is no retrain"
 
     live.configure(trigger={"action": "recalibrate"}, gate={"min_roc_auc": 0.99})
     old = live.run(112)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rehone import artifact, train
 from rehone.artifact import Predictor
 from rehone.errors import RehoneError
+from rehone.pipeline import recalibrating
 from rehone.pipeline.evidence import Champion
 from rehone.pipeline.scene import Ending, Scene
 from rehone.records import Manifest, Probe, RunStatus, TriggerKind, short_id
@@ -16,13 +17,17 @@ PAID = (TriggerKind.FORCED, TriggerKind.BOOTSTRAP)
 def probe(scene: Scene) -> Ending | None:
     """Note what a retrain is expected to gain; end the run when that is nothing and the policy says so.
 
-    A run that a person has forced, and one without a champion, goes on whatever the probe says.
+    A run that a person has forced, and one without a champion, goes on whatever the probe says. One
+    that is to recalibrate the champion is not asked: it is no retrain, and its gain is not in ROC-AUC.
     """
     champion, policy = scene.champion, scene.config.train
     if policy.probe == "off":
         return None
     if champion is None or champion.version is None:
         scene.draft.say("nothing to compare with: there is no champion")
+        return None
+    if recalibrating.meant(scene):
+        scene.draft.say("not asked: the champion is to be recalibrated, which is no retrain")
         return None
     found = _asked(scene, champion, champion.version.manifest)
     scene.draft.note(probe=found)
@@ -49,6 +54,7 @@ def _asked(scene: Scene, champion: Champion, manifest: Manifest) -> Probe:
             train_end=manifest.train_end,
             train_rows=manifest.train_rows,
             asked=_loaded(champion),
+            recalibrated=manifest.recalibration is not None,
         ),
         scene.config.train,
         seed=scene.config.project.seed,

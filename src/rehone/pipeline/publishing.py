@@ -26,8 +26,11 @@ def publish(scene: Scene) -> Ending | None:
         allow_joblib=scene.config.deploy.allow_joblib,
         trusted=scene.config.deploy.trusted_types,
     )
-    near = artifact.pack_near(artifact.near_fingerprints(scene.learned, predictor.contract))
-    files = {**files, artifact.NEAR_FILE: near, "run.json": codec.encode(scene.draft.record)}
+    files = {
+        **files,
+        artifact.NEAR_FILE: artifact.pack_near(_near(scene)),
+        "run.json": codec.encode(scene.draft.record),
+    }
     sign = signing.signer(signing.policy_of(scene.config))
     version = scene.store.publish(_manifest(scene), files, sign=sign)
     scene.version = version.id
@@ -42,6 +45,13 @@ def _fingerprints(scene: Scene) -> np.ndarray:
     own = marks(scene.config, scene.learned, scene.search.predictor.contract)
     theirs = scene.champion.fingerprints if scene.champion and scene.search.predictor.recalibration else None
     return np.unique(own if theirs is None else np.concatenate([own, theirs]))
+
+
+def _near(scene: Scene) -> np.ndarray:
+    """Mark them as rows to be recognised by what is nearly theirs."""
+    own = artifact.near_fingerprints(scene.learned, scene.search.predictor.contract)
+    theirs = scene.champion.near if scene.champion and scene.search.predictor.recalibration else None
+    return own if theirs is None else np.concatenate([own, theirs])
 
 
 def profile_of_scene(scene: Scene, held: pl.DataFrame) -> Profile:

@@ -29,6 +29,11 @@ def wanted(scene: Scene) -> bool:
     return action == "recalibrate" or (shift is not None and shift.suggestion == "rethreshold")
 
 
+def meant(scene: Scene) -> bool:
+    """Say whether this run will try to recalibrate the champion, and nothing speaks for training anew from the start."""
+    return wanted(scene) and not _why_anew(scene)
+
+
 def recalibrated(scene: Scene) -> str:
     """Make the layer that serves newer rows best the winner of a search; return why not, and then nothing was made.
 

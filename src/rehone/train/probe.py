@@ -50,13 +50,15 @@ SEEDS = 2
 class Past:
     """The champion, as far as a probe must know it: which rows it learned from, and how many they were.
 
-    `asked` is the champion itself, for when those rows are gone; `None` when it cannot be asked.
+    `asked` is the champion itself, for when those rows are gone; `None` when it cannot be asked. The
+    rows of a `recalibrated` one are also those of its layer, from which its model has not learned.
     """
 
     train_window: Window
     train_end: datetime
     train_rows: int
     asked: Predictor | None = field(default=None, repr=False)
+    recalibrated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +162,12 @@ def _before(rows: Known, past: Past, fits: _Fits, held: pl.DataFrame) -> tuple[N
     """Score the held rows by what the champion knew: the recipe on its own rows, or else the champion itself.
 
     Raises:
-        TrainingError: its rows are gone, and it cannot be asked.
+        TrainingError: its rows are gone or not known, and it cannot be asked.
     """
+    if past.recalibrated:
+        if past.asked is None:
+            raise TrainingError("the champion is a recalibration of an older model, and it cannot be asked itself")
+        return past.asked.predict_proba(held), "over the champion itself, whose model is older than its calibration"
     time = pl.col("__time__")
     own = rows.frame.filter((time >= past.train_window.start) & (time <= past.train_end))
     stands_for = own.height if (weights := weights_in(own)) is None else float(weights.sum())
