@@ -174,6 +174,35 @@ def test_folds_are_stratified(spring: train.TrainingRows) -> None:
     assert max(rates) - min(rates) < 0.005
 
 
+def test_the_newest_part_is_validated_by_what_is_older_and_starts_at_a_midnight(spring: train.TrainingRows) -> None:
+    plan = plan_of(spring, quick(windows=("trailing", "all"), folds=3))
+    assert plan.trials == 4
+    held = plan.validation(3)
+    start = plan.times[held].min()
+    assert start == start.astype("datetime64[D]")
+    assert len(held) == (plan.times >= start).sum()
+    assert len(held) / len(plan.validation()) == pytest.approx(0.2, abs=0.01)
+    for window in plan.windows:
+        older = plan.rows_of(window, without=3)
+        assert plan.times[older].max() < start
+        assert len(older) + len(held) == plan.count(window)
+
+
+@pytest.mark.parametrize(("first", "more"), [(19, 30), (30, 19)])
+def test_too_few_of_a_class_on_either_side_of_the_newest_part_leave_the_choice_to_the_folds(
+    first: int, more: int
+) -> None:
+    rows = made(400)
+    labels = np.zeros(400, dtype=np.int8)
+    labels[:first], labels[400 - more :] = 1, 1
+    plan = plan_of(replace(rows, frame=rows.frame.with_columns(label=labels)), quick(folds=3))
+    assert plan.newest is None
+    assert plan.trials == plan.folds == 3
+    found = train.search(replace(rows, frame=rows.frame.with_columns(label=labels)), quick(folds=3), seed=7)
+    assert found.winner.newest_roc_auc is None
+    assert found.winner.cv_roc_auc_mean is not None
+
+
 def test_windows_that_select_the_same_rows_are_run_once_and_it_is_said() -> None:
     plan = plan_of(made(), quick(windows=("trailing", "all", "decay")))
     assert plan.windows == ("trailing", "decay")
@@ -232,11 +261,13 @@ def found(spring: train.TrainingRows) -> train.Search:
     return train.search(spring, Train(windows=("trailing", "all", "decay")), seed=7)
 
 
-def test_all_candidates_are_recorded_and_the_best_mean_wins(found: train.Search, spring: train.TrainingRows) -> None:
+def test_all_candidates_are_recorded_and_the_best_on_the_newest_rows_wins(
+    found: train.Search, spring: train.TrainingRows
+) -> None:
     assert [(c.name, c.window) for c in found.candidates] == [
         (name, window) for name in ("hist_gradient_boosting", "lightgbm") for window in ("trailing", "all", "decay")
     ]
-    assert found.winner == max(found.candidates, key=lambda c: c.cv_roc_auc_mean or 0)
+    assert found.winner == max(found.candidates, key=lambda c: c.newest_roc_auc or 0)
     assert [c.winner for c in found.candidates].count(True) == 1
     for candidate in found.candidates:
         assert len(candidate.fold_roc_auc) == 5
@@ -245,6 +276,33 @@ def test_all_candidates_are_recorded_and_the_best_mean_wins(found: train.Search,
         assert candidate.params["random_state"] == 7
     assert found.winner.cv_roc_auc_mean is not None
     assert found.winner.cv_roc_auc_mean > 0.97
+
+
+def test_only_the_winner_need_be_cross_validated_to_know_it(spring: train.TrainingRows) -> None:
+    policy = Train(folds=2, candidates=(Candidate(estimator="lightgbm"), Candidate(estimator="logistic_regression")))
+    told: list[train.Progress] = []
+    whole = train.search(spring, policy, seed=7)
+    brief = train.search(spring, policy, seed=7, brief=True, progress=told.append)
+    assert [without_time(c) for c in brief.candidates] == [without_time(whole.winner)]
+    assert brief.predictor.threshold == whole.predictor.threshold
+    np.testing.assert_array_equal(brief.oof_scores, whole.oof_scores)
+    assert len(told) == 4 + 2 + 1
+    assert told[-1].done == told[-1].total
+
+
+def test_what_holds_on_the_newest_rows_wins_though_shuffled_folds_prefer_another_window() -> None:
+    """History and the newest days follow one rule, and most of the trailing window its opposite, as a season does."""
+    draw = np.random.default_rng(3)
+    n, day = 4800, np.arange(4800) // 24
+    x, other = draw.normal(size=n), (day >= 150) & (day < 190)
+    label = draw.random(n) < 1 / (1 + np.exp(np.where(other, 2, -2) * x))
+    times = [START + timedelta(hours=i) for i in range(n)]
+    frame = pl.DataFrame({"__time__": times, "x": x, "label": label.astype(np.int8)})
+    found = train.search(training(frame, START + timedelta(days=150)), quick(windows=("trailing", "all")), seed=7)
+    trailing, everything = found.candidates
+    assert (trailing.cv_roc_auc_mean or 0) > (everything.cv_roc_auc_mean or 0) + 0.1
+    assert (everything.newest_roc_auc or 0) > (trailing.newest_roc_auc or 0) + 0.1
+    assert found.winner.window == "all"
 
 
 def test_out_of_fold_scores_cover_the_trailing_rows_in_order(found: train.Search, spring: train.TrainingRows) -> None:

@@ -38,7 +38,7 @@ from rehone.records import (
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +47,9 @@ class Fitted:
 
     `scores` (n,) are of every row of the history from its trailing window on, NaN before.
     `learned` are the rows that were older than its holdout; of those in the trailing window,
-    `oof_rows`, it has out-of-fold scores. `cv` is the mean of its cross-validated ROC-AUC and
-    `place` that of its candidate in the list, which settles ties.
+    `oof_rows`, it has out-of-fold scores. `cv` is the mean of its cross-validated ROC-AUC, `newest`
+    that of the newest part where there is one, and `place` that of its candidate in the list, which
+    settles ties.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Fitted:
     manifest: Manifest
     split: Split
     cv: float
+    newest: float | None
     place: int
     scores: NDArray[np.float64] = field(repr=False)
     learned: NDArray[np.int64] = field(repr=False)
@@ -191,7 +193,7 @@ def _fits(history: History, config: Config, day: datetime, taken: Taken, windows
             continue  # the same rows: made once, as the search itself does
         rows = train.TrainingRows(frame=learn, trailing_start=start, contract=contract, folder=config.cache_path)
         policy = config.train.model_copy(update={"windows": (window,)})
-        search = train.search(rows, policy, seed=config.project.seed)
+        search = train.search(rows, policy, seed=config.project.seed, brief=True)
         yield _fitted(history, config, day, (taken, learn, search))
 
 
@@ -226,6 +228,7 @@ def _fitted(history: History, config: Config, day: datetime, made: tuple[Taken, 
         manifest=manifest,
         split=taken.split,
         cv=winner.cv_roc_auc_mean or 0.0,
+        newest=winner.newest_roc_auc,
         place=titles.index(winner.name),
         scores=scores,
         learned=learned,
@@ -266,6 +269,7 @@ class _Note:
     manifest: Manifest
     split: Split
     cv: float
+    newest: float | None
     place: int
 
 
@@ -318,7 +322,7 @@ def _packed(made: Made) -> bytes:
         arrays["why"] = np.frombuffer(made.why.encode(), dtype=np.uint8)
     else:
         for i, one in enumerate(made):
-            names = ("id", "window", "manifest", "split", "cv", "place")
+            names = ("id", "window", "manifest", "split", "cv", "newest", "place")
             note = codec.encode(_Note(**{name: getattr(one, name) for name in names}))
             arrays |= {
                 f"note{i}": np.frombuffer(note, dtype=np.uint8),
@@ -356,12 +360,13 @@ def _one(arrays: Any, i: int, source: str) -> Fitted:
 def best(made: Sequence[Fitted], windows: Sequence[str]) -> Fitted:
     """Return the model that one search over these windows would have chosen.
 
-    Every window is cross-validated on the same rows, so that its score does not depend on which
-    other windows compete.
+    Every window is scored on the same rows, so that its score does not depend on which other windows
+    compete; and a newest part that one window is ranked by, all are.
     """
     named = [m for m in made if m.window in windows] or list(made)
     order = {window: i for i, window in enumerate(windows)}
-    return min(named, key=lambda m: (-m.cv, m.place, order.get(m.window, 0)))
+    ranked = all(m.newest is not None for m in named)
+    return min(named, key=lambda m: (-((m.newest or 0.0) if ranked else m.cv), m.place, order.get(m.window, 0)))
 
 
 __all__ = [

@@ -226,13 +226,15 @@ def _checks(heading: str, checks: tuple[Check, ...], width: int) -> list[str]:
 def _candidates(candidates: tuple[CandidateResult, ...], width: int) -> list[str]:
     if not candidates:
         return []
-    rows = [("", "candidate", "window", "rows", "ROC-AUC", "std", "seconds")]
+    ranked = any(found.newest_roc_auc is not None for found in candidates)
+    rows = [("", "candidate", "window", "rows", "ROC-AUC", "std", *(("newest",) if ranked else ()), "seconds")]
     for found in candidates:
         mean = "failed" if found.error else _fixed(found.cv_roc_auc_mean)
-        std, seconds = _fixed(found.cv_roc_auc_std), number(found.fit_seconds, 3)
-        star = "*" if found.winner else ""
-        rows.append((star, clipped(found.name, width - 48), found.window, f"{found.rows:,}", mean, std, seconds))
-    lines = [*title("Candidates (cross-validated; * is the winner)"), *table(rows, right=frozenset({3, 4, 5, 6}))]
+        newest = (_fixed(found.newest_roc_auc),) if ranked else ()
+        star, seconds = "*" if found.winner else "", number(found.fit_seconds, 3)
+        cells = (found.window, f"{found.rows:,}", mean, _fixed(found.cv_roc_auc_std), *newest, seconds)
+        rows.append((star, clipped(found.name, width - (56 if ranked else 48)), *cells))
+    lines = [*title("Candidates (cross-validated; * is the winner)"), *table(rows, right=frozenset({3, 4, 5, 6, 7}))]
     for found in candidates:
         if found.error:
             lines += wrapped(f"{found.name}, {found.window}: {found.error}", width, indent=2)

@@ -127,6 +127,7 @@ def _candidates(record: RunRecord) -> Iterator[Pair]:
 def _candidate(name: str, found: CandidateResult) -> Iterator[Pair]:
     yield f"{name}cv_roc_auc_mean", found.cv_roc_auc_mean
     yield f"{name}cv_roc_auc_std", found.cv_roc_auc_std
+    yield f"{name}newest_roc_auc", found.newest_roc_auc
     yield f"{name}rows", found.rows
     yield f"{name}fit_seconds", found.fit_seconds
     for n, auc in enumerate(found.fold_roc_auc, 1):

@@ -250,10 +250,12 @@ def _train(scene: Scene) -> Ending | None:
     )
     draft.note(candidates=scene.search.candidates, winner=scene.search.winner)
     winner = scene.search.winner
+    newest = winner.newest_roc_auc
     draft.say(
         (f"trained anew, not recalibrated: {anew}; " if anew else "")
         + f"{winner.name} on {winner.window} rows {_lead(len(scene.search.candidates))}: "
         f"cross-validated ROC-AUC {winner.cv_roc_auc_mean:.4f} ± {winner.cv_roc_auc_std:.4f}"
+        + ("" if newest is None else f", {newest:.4f} on the newest rows, which decides")
         + "".join(f"; {note}" for note in scene.search.notes)
     )
     return None

@@ -88,7 +88,11 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateResult:
-    """One estimator on one training window: its cross-validated scores, or why it has none."""
+    """One estimator on one training window: its cross-validated scores, or why it has none.
+
+    `newest_roc_auc` is that of the newest part of the trailing rows, learned from everything older
+    in the window; None where that part has too few rows of a class.
+    """
 
     name: str
     estimator: str
@@ -102,6 +106,7 @@ class CandidateResult:
     error: str | None = None
     winner: bool = False
     note: str = ""
+    newest_roc_auc: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ def split_tally(tally: Tally, *, window: Window, holdout: float) -> Split:
         )
     older = np.cumsum(tally.rows)[:-1]
     best = int(np.argmin(np.abs(older - total * (1 - holdout))))
-    boundary, cut, positives = _aware(tally.starts[best + 1]), int(older[best]), tally.positives
+    boundary, cut, positives = aware(tally.starts[best + 1]), int(older[best]), tally.positives
     return Split(
         train=Window(min(window.start, boundary), boundary),
         holdout=Window(boundary, max(window.end, boundary)),
@@ -72,6 +72,7 @@ def split_tally(tally: Tally, *, window: Window, holdout: float) -> Split:
     )
 
 
-def _aware(moment: np.datetime64) -> datetime:
+def aware(moment: np.datetime64) -> datetime:
+    """Return a moment in UTC."""
     naive: datetime = moment.astype("datetime64[us]").item()
     return naive.replace(tzinfo=UTC)

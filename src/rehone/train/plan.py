@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from rehone.artifact import encode
 from rehone.config import Train
 from rehone.errors import TrainingError
-from rehone.records import Contract
+from rehone.records import Contract, Window
+from rehone.train.holdout import aware, split
 from rehone.train.spilled import SLICE, Spilled
 
 Mask = NDArray[np.bool_]
+
+NEWEST_SHARE = 0.2
+"""About this share of the trailing rows, the newest of them, ranks the entrants."""
+
+NEWEST_FEWEST = 20
+"""Rows of each class without which the newest part ranks nobody."""
 
 WEIGHT = "__weight__"
 """Column of a frame that says how many rows each one stands for; never a feature."""
@@ -28,8 +35,9 @@ class Plan:
 
     `index` (k,) are the rows of the frame that some fit uses; `matrix` (k, features), `labels`,
     `times` and `fold_of` follow it. `fold_of` is -1 for a row that validates nobody. `members`
-    says for each window which of the k rows it learns from. `weights` is how many rows each stands
-    for, where the frame said so. `folder` takes files of the fits; None is the system's own place.
+    says for each window which of the k rows it learns from. `newest` are the rows from the start of
+    the newest part on, None where that part has too few of a class. `weights` is how many rows each
+    stands for, where the frame said so. `folder` takes files of the fits; None is the system's own place.
     """
 
     contract: Contract
@@ -44,6 +52,7 @@ class Plan:
     members: dict[str, Mask] = field(repr=False)
     sampled: dict[str, str]
     notes: tuple[str, ...]
+    newest: Mask | None = field(default=None, repr=False)
     weights: NDArray[np.float64] | None = field(default=None, repr=False)
     folder: Path | None = None
 
@@ -51,17 +60,29 @@ class Plan:
     def windows(self) -> tuple[str, ...]:
         return tuple(self.members)
 
+    @property
+    def trials(self) -> int:
+        """How often each entrant is fitted and scored: once for each fold, and once for the newest part.
+
+        The newest part has the number `folds`, after those of the folds.
+        """
+        return self.folds + (self.newest is not None)
+
     def count(self, window: str) -> int:
         """Return how many rows a window has."""
         return int(self.members[window].sum())
 
     def validation(self, fold: int | None = None) -> NDArray[np.int64]:
-        """Return the rows of the matrix that validate in one fold, or in any."""
+        """Return the rows of the matrix that validate in one fold, in any, or in the newest part."""
+        if fold == self.folds and self.newest is not None:
+            return np.flatnonzero((self.fold_of >= 0) & self.newest)
         return np.flatnonzero(self.fold_of >= 0 if fold is None else self.fold_of == fold)
 
     def rows_of(self, window: str, *, without: int | None = None) -> NDArray[np.int64]:
-        """Return the rows of the matrix that a window learns from, but for those of one fold."""
+        """Return the rows of the matrix that a window learns from, but for those of one fold or of the newest part."""
         member = self.members[window]
+        if without == self.folds and self.newest is not None:
+            return np.flatnonzero(member & ~self.newest)
         return np.flatnonzero(member if without is None else member & (self.fold_of != without))
 
     def weights_of(self, window: str, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -110,6 +131,7 @@ def make_plan(
         raise TrainingError(f"{WEIGHT} says how many rows each row stands for: it cannot be a feature, exclude it")
     desk = desk or Desk()
     labels, times = _labels(frame, contract.label), frame.get_column("__time__")
+    moments = times.dt.replace_time_zone(None).cast(pl.Datetime("us")).to_numpy()
     trailing = (times >= trailing_start).to_numpy()
     drawn = _Draw(policy.max_train_rows, np.random.default_rng(seed).permutation(frame.height))
     members: dict[str, Mask] = {
@@ -118,6 +140,7 @@ def make_plan(
     validating = drawn.sample(trailing)
     windows, notes = _distinct(members, bool(trailing.all()))
     folds, fold_of, few = _folds(labels, validating, policy.folds, seed)
+    newest = _newest(moments, labels, validating)
     used = np.flatnonzero(np.logical_or.reduce([*windows.values(), validating]))
     whole = len(used) == frame.height
     weights = weights_in(frame)
@@ -131,11 +154,12 @@ def make_plan(
         index=used,
         matrix=desk.laid(frame if whole else frame[used], contract),
         labels=labels[used],
-        times=times.dt.replace_time_zone(None).cast(pl.Datetime("us")).to_numpy()[used],
+        times=moments[used],
         fold_of=fold_of[used],
         members={name: member[used] for name, member in windows.items()},
         sampled=sampled,
         notes=(*notes, *few, *said),
+        newest=None if newest is None else newest[used],
         weights=None if weights is None else weights[used],
         folder=desk.folder,
     )
@@ -219,3 +243,22 @@ def _folds(
     for fold, (_, held) in enumerate(drawn):
         fold_of[rows[held]] = fold
     return folds, fold_of, (note,) if folds < wanted else ()
+
+
+def _newest(moments: NDArray[np.datetime64], labels: NDArray[np.int8], validating: Mask) -> Mask | None:
+    """Return the rows (n,) from the start of the newest part on; None when a class has too few rows on either side.
+
+    The boundary is found as that of the holdout: a midnight when the rows span ten days or more. The
+    older side is that of the trailing window; every other window has at least as many rows there.
+    """
+    rows = np.flatnonzero(validating)
+    order = rows[np.argsort(moments[rows], kind="stable")]
+    first, last = moments[order[0]], moments[order[-1]]
+    if first == last:
+        return None
+    span = Window(aware(first), aware(last))
+    start = split(moments[order], labels[order], window=span, holdout=NEWEST_SHARE).holdout.start
+    newest: Mask = moments >= np.datetime64(start.replace(tzinfo=None), "us")
+    parts = (validating & newest, validating & ~newest)
+    enough = all(np.bincount(labels[part], minlength=2).min() >= NEWEST_FEWEST for part in parts)
+    return newest if enough else None

@@ -71,13 +71,22 @@ class Search:
 
 
 def search(
-    rows: TrainingRows, policy: Train, *, seed: int, progress: Callable[[Progress], None] | None = None
+    rows: TrainingRows,
+    policy: Train,
+    *,
+    seed: int,
+    progress: Callable[[Progress], None] | None = None,
+    brief: bool = False,
 ) -> Search:
-    """Return the best candidate by cross-validated ROC-AUC, fitted, with its threshold.
+    """Return the best candidate by ROC-AUC on the newest part of the trailing rows, fitted, with its threshold.
 
-    Folds are drawn over the trailing rows and every candidate is scored on the very same ones;
-    a candidate that learns from all history adds the older rows to each fold's training set.
-    Of equal candidates the one listed first wins. The result depends on rows, policy and seed,
+    For that comparison a candidate learns from everything in its window that is older than the newest
+    part: rows of the same days in training and validation would flatter whichever remembers them.
+    Where the newest part has too few rows of a class, the mean of the folds decides. Folds are drawn
+    over the trailing rows and every candidate is scored on the very same ones; a candidate that
+    learns from all history adds the older rows to each fold's training set. Of equal candidates
+    the one listed first wins. With `brief` only the winner is cross-validated, where the newest part
+    decides: the winner, its model and its threshold are the same. The result depends on rows, policy and seed,
     not on where fits are made (`policy.backend`), how many at a time, or which ends first; that of a
     candidate spread over a cluster also on how many workers there are, in late digits.
     `progress` is called by one thread.
@@ -89,9 +98,15 @@ def search(
     desk = Desk(on_disk=backends.on_disk(policy), folder=rows.folder)
     plan = make_plan(rows.frame, rows.trailing_start, rows.contract, policy, seed, desk)
     entrants = [Entrant(candidate, window) for candidate in policy.candidates for window in plan.windows]
-    told = _Teller(len(entrants) * plan.folds + 1, progress)
     with one_blas_thread(), Clusters(policy) as clusters:
-        trials, said = _trials(entrants, plan, policy, clusters, told)
+        brief = brief and plan.newest is not None
+        fits = len(entrants) + plan.folds if brief else len(entrants) * plan.trials
+        told = _Teller(fits + 1, progress)
+        crew = _Crew(plan, policy, clusters, told)
+        if brief:
+            entrants, trials, said = crew.briefly(entrants)
+        else:
+            trials, said = crew.trials(entrants, range(plan.trials))
         results = [_result(entrant, plan, folds) for entrant, folds in zip(entrants, trials, strict=True)]
         best = _best(results)
         pipeline = fitted(plan, entrants[best], plan.rows_of(entrants[best].window), clusters)
@@ -121,24 +136,41 @@ class _Teller:
             self._listen(Progress(self._done, self._total, what))
 
 
-def _trials(
-    entrants: Sequence[Entrant], plan: Plan, policy: Train, clusters: Clusters, told: _Teller
-) -> tuple[list[list[Fold]], tuple[str, ...]]:
-    """Fit every entrant on every fold; the order of results is that of the list, not that of ending."""
-    jobs = [(entrant, fold) for entrant in entrants for fold in range(plan.folds)]
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """Whoever makes the fits of a plan."""
 
-    def ended(number: int) -> None:
-        entrant, fold = jobs[number]
-        told.one(f"{entrant.title}: fold {fold + 1} of {plan.folds}")
+    plan: Plan
+    policy: Train
+    clusters: Clusters
+    told: _Teller
 
-    done, said = backends.run(jobs, plan, policy, clusters, ended)
-    return [done[i * plan.folds : (i + 1) * plan.folds] for i in range(len(entrants))], said
+    def trials(self, entrants: Sequence[Entrant], parts: Sequence[int]) -> tuple[list[list[Fold]], tuple[str, ...]]:
+        """Fit every entrant on every part; the order of results is that of the list, not that of ending."""
+        folds, each = self.plan.folds, len(parts)
+        jobs = [(entrant, part) for entrant in entrants for part in parts]
+
+        def ended(number: int) -> None:
+            entrant, part = jobs[number]
+            self.told.one(f"{entrant.title}: " + (f"fold {part + 1} of {folds}" if part < folds else "newest rows"))
+
+        done, said = backends.run(jobs, self.plan, self.policy, self.clusters, ended)
+        return [done[i * each : (i + 1) * each] for i in range(len(entrants))], said
+
+    def briefly(self, entrants: Sequence[Entrant]) -> tuple[list[Entrant], list[list[Fold]], tuple[str, ...]]:
+        """Fit every entrant on the newest part, and only the best of them on the folds."""
+        newest, said = self.trials(entrants, [self.plan.folds])
+        best = _best([_result(entrant, self.plan, one) for entrant, one in zip(entrants, newest, strict=True)])
+        (folds,), more = self.trials([entrants[best]], range(self.plan.folds))
+        return [entrants[best]], [[*folds, *newest[best]]], (*said, *more)
 
 
 def _result(entrant: Entrant, plan: Plan, folds: Sequence[Fold]) -> CandidateResult:
-    scored = tuple(fold.roc_auc for fold in folds if fold.roc_auc is not None)
+    newest = folds[-1].roc_auc if plan.newest is not None else None
+    shuffled = folds if plan.newest is None else folds[:-1]
+    scored = tuple(fold.roc_auc for fold in shuffled if fold.roc_auc is not None)
     error = next((fold.error for fold in folds if fold.error), None)
-    whole = error is None
+    whole = error is None and bool(scored)
     return CandidateResult(
         name=entrant.candidate.title,
         estimator=entrant.candidate.estimator,
@@ -148,6 +180,7 @@ def _result(entrant: Entrant, plan: Plan, folds: Sequence[Fold]) -> CandidateRes
         cv_roc_auc_mean=float(np.mean(scored)) if whole else None,
         cv_roc_auc_std=float(np.std(scored)) if whole else None,
         fold_roc_auc=scored if whole else (),
+        newest_roc_auc=newest if error is None else None,
         fit_seconds=sum(fold.seconds for fold in folds),
         error=error,
         note=plan.sampled[entrant.window],
@@ -162,12 +195,12 @@ def _plain_params(candidate: Candidate, seed: int) -> dict[str, Any]:
 
 
 def _best(results: Sequence[CandidateResult]) -> int:
-    means = [-1.0 if r.cv_roc_auc_mean is None else r.cv_roc_auc_mean for r in results]
-    best = int(np.argmax(means))
-    if results[best].cv_roc_auc_mean is None:
+    """Return the number of the best: by the newest part where it was scored, else by the mean of the folds."""
+    figures = [r.newest_roc_auc if r.newest_roc_auc is not None else r.cv_roc_auc_mean for r in results]
+    if all(figure is None for figure in figures):
         said = dict.fromkeys(f"  {r.name} ({r.window}): {r.error}" for r in results)
         raise TrainingError("\n".join([f"none of {len(results)} candidates could be fitted", *said]))
-    return best
+    return int(np.argmax([-1.0 if figure is None else figure for figure in figures]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +212,7 @@ class _Trailing:
 
 def _out_of_fold(plan: Plan, folds: Sequence[Fold]) -> NDArray[np.float64]:
     scores = np.full(len(plan.index), np.nan)
-    for number, fold in enumerate(folds):
+    for number, fold in enumerate(folds[: plan.folds]):
         scores[plan.validation(number)] = fold.scores
     return scores[plan.validation()]
 
