@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from conftest import Project
-from rehone import api
+from rehone import api, gate
+from rehone.config import load_config
+from rehone.pipeline.anchors import Past, scored_anchors
+from rehone.pipeline.evidence import Champion
 from rehone.records import Check, CheckStatus, RunRecord, RunStatus, short_id
+from rehone.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,21 @@ def test_the_third_champion_is_held_against_the_first(lived: tuple[Project, list
     assert check.subject == first.version
     assert f"of {short_id(first.version)}, the past champion, difference " in check.detail
     assert "(try 1 of the past year)" in check.detail
+
+
+def test_a_past_champion_that_stumbles_over_new_rows_is_left_out_and_stops_nobody(
+    lived: tuple[Project, list[RunRecord]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, (first, *_) = lived
+
+    def stumble(_: Champion) -> None:
+        raise AttributeError("SimpleImputer has no attribute _fill_dtype")
+
+    monkeypatch.setattr(Champion, "predictor", property(stumble))
+    config = load_config(made.root)
+    (found,) = scored_anchors(config, Store.of(config), Past((first.version or "",)), pl.DataFrame())
+    assert isinstance(found, gate.Unreadable)
+    assert found.why == "AttributeError: SimpleImputer has no attribute _fill_dtype"
 
 
 def test_slices_near_duplicates_power_and_the_flip_are_in_the_record(lived: tuple[Project, list[RunRecord]]) -> None:

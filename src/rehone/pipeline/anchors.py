@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +12,14 @@ import polars as pl
 
 from rehone import gate, signing
 from rehone.config import Config
-from rehone.errors import RehoneError, StoreError
+from rehone.errors import RehoneError
 from rehone.pipeline.comparison import marks, seen
 from rehone.pipeline.evidence import Champion
 from rehone.records import Deployment, DeploymentState
 from rehone.runlog import Line
 from rehone.store import Store, standing
+
+log = logging.getLogger(__name__)
 
 YEAR = timedelta(days=365)
 MOST = 12
@@ -80,8 +83,11 @@ def _scored(config: Config, store: Store, version: str, held: pl.DataFrame) -> g
         scores = champion.predictor.predict_proba(held)
         trained_on = champion.fingerprints
         rows = None if trained_on is None else seen(marks(config, held, found.manifest.contract), trained_on)
-    except (RehoneError, StoreError, OSError) as error:
+    except (RehoneError, OSError) as error:
         return gate.Unreadable(version, str(error))
+    except Exception as error:  # an old model that stumbles over new rows, or over new libraries, stops no promotion
+        log.warning("a past champion could not be asked", exc_info=True, extra={"version": version})
+        return gate.Unreadable(version, f"{type(error).__name__}: {error}")
     return gate.Scored(
         version=version,
         scores=scores,
