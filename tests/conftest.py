@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,6 +94,11 @@ class Project:
         """Run the pipeline as of the midnight that starts day `day`."""
         return rehone.run_pipeline(self.root, as_of=START + timedelta(days=day), listen=self.heard.append, **options)
 
+    def copy(self, root: Path) -> Project:
+        """Return a project of the same past in another folder, which may be there and empty."""
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        return Project(root, self.text, list(self.heard))
+
 
 def _merge(text: str, sections: dict[str, dict[str, Any]]) -> str:
     tables = tomllib.loads(text)
@@ -123,13 +129,21 @@ def project(tmp_path: Path) -> Project:
     return made
 
 
-@pytest.fixture
-def live(project: Project) -> Project:
-    """Return a project with 70 days of data and a first champion, deployed on day 70."""
-    project.feed(0, 70)
-    record = project.run(70)
+@pytest.fixture(scope="session")
+def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Make the project of `live`, once for all tests of a process; nobody changes it."""
+    made = Project(tmp_path_factory.mktemp("deployed"))
+    made.configure()
+    made.feed(0, 70)
+    record = made.run(70)
     assert record["status"] == "deployed", record.sentence
-    return project
+    return made
+
+
+@pytest.fixture
+def live(deployed_once: Project, tmp_path: Path) -> Project:
+    """Return a project of one's own with 70 days of data and a first champion, deployed on day 70."""
+    return deployed_once.copy(tmp_path)
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,31 +165,20 @@ def test_too_few_newer_rows_are_not_measured_and_never_skip() -> None:
 
 AGED: dict[str, dict[str, Any]] = {
     "trigger": {"max_age_days": 30},
-    "gate": {"margin_cost": 0.9},
-    "deploy": {"preflight_seconds": 300},
+    "gate": {"min_roc_auc": 0.99},  # the search is what counts here: nobody goes live
 }
 
 
-@pytest.fixture(scope="module")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Deploy in a world that does not change, and wait until the champion is as old as it may be."""
-    made = Project(tmp_path_factory.mktemp("aged"))
-    made.configure(**AGED)
-    made.feed(0, 95)
-    assert made.run(60).status is RunStatus.DEPLOYED
-    return made
-
-
 @pytest.fixture
-def aged(made_once: Project, tmp_path: Path) -> Project:
-    """Return a copy of that project, to go on with."""
-    shutil.copytree(made_once.root, tmp_path / "aged", symlinks=True)
-    return Project(tmp_path / "aged")
+def aged(live: Project) -> Project:
+    """Return a project in a world that does not change, whose champion is as old as it may be on day 105."""
+    live.feed(70, 105)
+    return live
 
 
 def test_a_probe_is_recorded_with_its_sentence_and_the_search_goes_on(aged: Project) -> None:
     aged.configure(**AGED, train={"probe": "say"})
-    said = aged.run(95)
+    said = aged.run(105)
     assert said.probe is not None
     assert said.probe.gain is not None
     (stage,) = [stage for stage in said.stages if stage.name == "probe"]
@@ -205,11 +192,11 @@ def test_nothing_to_gain_ends_the_run_as_skipped_before_the_search_unless_a_pers
     nothing = Probe(gain=-0.01, interval=(-0.02, 0.001), n=900, positives=200, skip=True, detail="nothing to gain")
     monkeypatch.setattr(train, "probe", lambda *_, **__: nothing)
     aged.configure(**AGED, train={"probe": "skip"})
-    skipped = aged.run(95)
+    skipped = aged.run(105)
     assert (skipped.status, skipped.winner, skipped.probe) == (RunStatus.SKIPPED, None, nothing)
     assert skipped.sentence.startswith("nothing to gain (train.probe); version")
     assert skipped.stages[-1].name == "probe"
-    forced = aged.run(95, force=True)
+    forced = aged.run(105, force=True)
     assert forced.winner is not None
     (stage,) = [stage for stage in forced.stages if stage.name == "probe"]
     assert stage.sentence == "nothing to gain; it goes on all the same"

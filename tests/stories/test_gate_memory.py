@@ -11,16 +11,18 @@ from rehone.config import load_config
 from rehone.pipeline.anchors import Past, scored_anchors
 from rehone.pipeline.evidence import Champion
 from rehone.records import Check, CheckStatus, RunRecord, RunStatus, short_id
+from rehone.runlog import RunLog
 from rehone.store import Store
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[RunRecord]]:
-    """Return a project after three trainings that were each judged, sliced by channel."""
-    made = Project(tmp_path_factory.mktemp("memory"))
+def lived(deployed_once: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[RunRecord]]:
+    """Return a project after three trainings; the second and the third were judged sliced by channel."""
+    made = deployed_once.copy(tmp_path_factory.mktemp("memory"))
     made.configure(gate={"slices": ["channel"], "slice_min_positives": 5, "max_holdout_uses": 1})
-    made.feed(0, 110)
-    return made, [made.run(day, force=True) for day in (70, 90, 110)]
+    made.feed(70, 110)
+    (first,) = RunLog(made.root / "runs").records()
+    return made, [first, *(made.run(day, force=True) for day in (90, 110))]
 
 
 def _found(record: RunRecord, name: str) -> list[Check]:
