@@ -33,7 +33,7 @@ MOST_PHASES = 3
 """Starts of a calendar that are replayed and averaged."""
 
 FOLDS = 3
-"""Folds of cross-validation in a replay: enough to choose by, and 13 fits instead of 21."""
+"""Folds of cross-validation in a replay: enough to place a threshold by."""
 
 WINDOWS = ("trailing", "all")
 
@@ -324,7 +324,7 @@ def _notes(config: Config) -> list[str]:
     if config.data.label_completeness is not None:
         notes.append("the delay of labels is not learned anew each day: data.label_delay_days holds throughout")
     if config.train.folds > FOLDS:
-        notes.append(f"models are chosen by {FOLDS} folds instead of {config.train.folds}")
+        notes.append(f"thresholds are chosen on {FOLDS} folds instead of {config.train.folds}")
     if not config.backtest.cost_of_retraining:
         notes.append("backtest.cost_of_retraining is 0: retrains are free here, and only the costs of decisions count")
     return notes

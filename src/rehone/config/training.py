@@ -76,7 +76,12 @@ class Train(Section):
     holdout: float = Field(
         0.2, gt=0, lt=0.9, description="newest share of the matured trailing rows that is held out for the gate"
     )
-    folds: int = Field(5, ge=2, le=20, description="folds of the stratified cross-validation")
+    folds: int = Field(
+        5,
+        ge=2,
+        le=20,
+        description="folds of the stratified cross-validation, from which the threshold comes; which candidate wins is decided on the newest rows",
+    )
     threshold: Literal["cost", "recall"] = Field(
         "cost",
         description='how the decision threshold is chosen on out-of-fold scores: "cost" (least expected cost) or "recall" (highest that keeps recall_floor)',

@@ -120,11 +120,12 @@ def test_fits_on_a_cluster_give_the_very_same_search_as_in_threads(backend: str,
     heard: list[train.Progress] = []
     found = train.search(rows(), policy(*ANY, backend=backend), seed=7, progress=heard.append)
     same(found, local)
-    assert found.notes == (f"24 fits on {backend.title()}, up to {train.cpu_limit()} at a time",)
-    assert [p.done for p in heard] == list(range(1, 26))
+    assert found.notes == (f"32 fits on {backend.title()}, up to {train.cpu_limit()} at a time",)
+    assert [p.done for p in heard] == list(range(1, 34))
     assert {p.what for p in heard if "fold" in p.what} == {
         f"{c.name} ({c.window}): fold {fold} of 3" for c in local.candidates for fold in (1, 2, 3)
     }
+    assert sum(p.what.endswith(": newest rows") for p in heard) == len(local.candidates)
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
@@ -160,7 +161,7 @@ def test_a_fit_that_kills_every_worker_ends_the_search_with_its_name() -> None:
     with dask.config.set(impatient), pytest.raises(TrainingError) as caught:
         train.search(rows(400), policy(deadly, backend="dask", windows=("trailing",)), seed=7)
     assert re.fullmatch(
-        r"a Dask worker did not end its fit \(KilledWorker: .*\), 3 times; 0 of 3 fits had ended, not those of Deadly \(trailing\): look "
+        r"a Dask worker did not end its fit \(KilledWorker: .*\), 3 times; 0 of 4 fits had ended, not those of Deadly \(trailing\): look "
         r"at the workers' own logs \(too little memory is the usual cause\), give Dask workers that stay, or set "
         r"train.backend to threads",
         str(caught.value),
@@ -194,7 +195,7 @@ def test_a_cluster_of_the_users_own_is_used_and_left_running(local: train.Search
     with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         found = train.search(rows(), policy(*ANY, backend="dask", backend_address=cluster.scheduler_address), seed=7)
         same(found, local)
-        assert found.notes == ("24 fits on Dask, up to 1 at a time",)
+        assert found.notes == ("32 fits on Dask, up to 1 at a time",)
         with Client(cluster.scheduler_address) as client:
             assert client.submit(int, 3).result(timeout=20) == 3
 
