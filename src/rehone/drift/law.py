@@ -31,7 +31,7 @@ def history_law(spread: Spread | None, parts: float, n: float, m: float, span: i
     scale = times * (1 + spread.carried * together / plain) if plain > 0 else times
     row = (n + m) / (n * m)
     one = parts * row + spread.excess[i] * scale
-    if one <= 0:
+    if one < parts * row / 2:  # days more alike than chance makes them, as hours of a day are: theory has the last word
         return None
     two = parts * row**2 + 2 * row * spread.excess[i] * scale + spread.squared[i] * scale**2
     two = min(max(two, one**2 / max(parts, 1.0)), one**2)
