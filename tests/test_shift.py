@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import numpy as np
@@ -123,6 +123,21 @@ def test_the_same_facts_give_the_same_answer() -> None:
 
 
 # --- the parts ------------------------------------------------------------------------------------
+
+
+def test_odds_that_rise_twenty_fold_are_measured_and_not_lost() -> None:
+    """Newton's method from far away leaps beyond all odds, and what is not a number would pass for no change."""
+    draw, n = np.random.default_rng(0), 6000
+    p, days = draw.beta(1, 19, n), np.arange(n) // 100
+    late = days >= 40
+    odds = np.log(p / (1 - p)) + np.where(late, np.log(20.0), 0.0)
+    labels = (draw.random(n) < expit(odds)).astype(np.float64)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    first = (start - datetime(1970, 1, 1, tzinfo=UTC)).days
+    rows = shift.Matured(scores=p, labels=labels, days=days + first, matrix=None)
+    found = shift.name(shift.Facts(matured=rows, recent=start + timedelta(days=40)))
+    assert found.kind is ShiftKind.LABEL
+    assert "at the same score a positive is 21 times as likely" in found.sentence
 
 
 def test_rows_of_one_law_are_not_told_apart_and_an_interaction_is() -> None:

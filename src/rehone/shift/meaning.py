@@ -19,7 +19,7 @@ from rehone.shift.lessons import Lesson, lesson
 FEWEST = 30
 """Positives and negatives that a line of labels over scores takes."""
 
-_STEPS = 20
+_STEPS, _LONGEST = 60, 1.0
 _DAY_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -117,7 +117,8 @@ def _level(then: Line, new: Matured) -> tuple[float, float]:
     level, line = 0.0, then.intercept + then.slope * odds
     for _ in range(_STEPS):
         given = expit(level + line)
-        level += float((new.labels - given).sum() / (given * (1 - given)).sum())
+        step = float((new.labels - given).sum() / (given * (1 - given)).sum())
+        level += min(max(step, -_LONGEST), _LONGEST)  # a whole step from far away would go beyond all odds
     given = expit(level + line)
     spread = given * (1 - given)
     sums = np.bincount(np.unique(new.days, return_inverse=True)[1], new.labels - given)
