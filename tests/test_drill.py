@@ -79,8 +79,10 @@ def test_a_leak_is_let_through_unless_it_is_scored_on_what_is_really_asked(repor
     assert found in report.let_through
 
 
-def test_a_clone_is_remarked(report: DrillReport) -> None:
-    assert of(report, "identical clone").caught_by == ("two_models",)
+@pytest.mark.parametrize("name", ["identical clone", "compared with itself"])
+def test_one_model_on_both_sides_is_caught(report: DrillReport, name: str) -> None:
+    found = of(report, name)
+    assert (found.happened, found.caught_by[:1]) == ("caught", ("two_models",))
 
 
 def test_pairs_of_known_difference_pass_about_as_often_as_the_gate_states(report: DrillReport) -> None:

@@ -190,16 +190,35 @@ def test_a_model_is_never_compared_with_itself() -> None:
     )
 
 
-def test_two_versions_with_the_very_same_scores_are_remarked_on_and_tie_exactly() -> None:
+def test_a_challenger_that_answers_every_row_as_the_champion_does_is_refused() -> None:
+    """One model on both sides by mistake, or the champion over again: every comparison ties, and would pass."""
     holdout, _, champion = _usual()
-    verdict = _judge(
-        holdout, _scored(champion.scores.copy(), "other"), champion, Gate(min_roc_auc=0, min_recall=0, strict=True)
+    same = _scored(champion.scores.copy(), "other")
+    verdict = _judge(holdout, same, champion, Gate(min_roc_auc=0, min_recall=0, strict=True))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason.startswith(
+        "challenger and champion give the very same answer on all 2,000 rows: nothing would change"
     )
-    assert verdict.outcome is Outcome.PASS
-    assert _check(verdict, "two_models").status is CheckStatus.WARN
     tie = _check(verdict, "roc_auc_vs_champion")
     assert (tie.value, tie.interval, tie.p_value, tie.status) == (0.0, (0.0, 0.0), 0.0, CheckStatus.OK)
-    assert not verdict.weak_evidence
+    assert verdict.flip == "would have passed had a single row been answered otherwise"
+
+
+def test_the_very_same_scores_with_another_threshold_are_remarked_on_and_may_pass() -> None:
+    """That is what a recalibration of the threshold alone gives."""
+    holdout, _, champion = _usual()
+    other = replace(_scored(champion.scores.copy(), "other"), threshold=champion.threshold * 0.98)
+    verdict = _judge(holdout, other, champion, Gate(min_roc_auc=0, min_recall=0))
+    assert _check(verdict, "two_models").status is CheckStatus.WARN
+    assert verdict.outcome is Outcome.PASS
+
+
+def test_rows_that_are_not_legal_do_not_tell_two_models_apart() -> None:
+    holdout, _, champion = _usual()
+    mature = np.arange(holdout.labels.size) % 2 == 0
+    other = _scored(np.where(mature, champion.scores, 0.123), "other")
+    verdict = _judge(replace(holdout, mature=mature), other, champion, Gate(min_roc_auc=0, min_recall=0))
+    assert _check(verdict, "two_models").status is CheckStatus.ACT
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

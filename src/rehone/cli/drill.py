@@ -18,7 +18,6 @@ COLOURS = {
     "passed": "green",
     "let through": "red",
     "held": "yellow",
-    "remarked": "yellow",
     "unclear": "yellow",
 }
 
@@ -83,7 +82,7 @@ def drill_lines(found: DrillReport, width: int) -> list[str]:
             lines += ["", *wrapped(f"{one.name}: {one.what}.", width, indent=2)]
             lines += wrapped(f"{one.detail}.", width, indent=2)
             lines += wrapped(f"To do: {one.remedy}.", width, indent=2) if one.remedy else []
-    quiet = [one for one in found.sabotages if one.happened in ("not tried", "harmless", "remarked", "unclear")]
+    quiet = [one for one in found.sabotages if one.happened in ("not tried", "harmless", "unclear")]
     if quiet:
         lines += title("Said besides")
         for one in quiet:

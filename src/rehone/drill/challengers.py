@@ -151,13 +151,8 @@ def _features_swapped(ground: Ground) -> Sabotage:
 def _clone(ground: Ground) -> Sabotage:
     scores = ground.champion.predict_proba(ground.scene.held)
     search = replace(ground.honest, predictor=ground.champion)
-    verdict = ground.bring(twisted(search, scores))
-    told = found(Claim("identical clone", "the champion's own model, brought as a challenger", "", ""), verdict)
-    noticed = any(c.name == "two_models" and c.status is CheckStatus.WARN for c in verdict.checks)
-    if told.happened == "harmless" and noticed:
-        said = "it passed with a warning that both give the very same scores"
-        return replace(told, happened="remarked", caught_by=("two_models",), detail=said)
-    return told
+    claim = Claim("identical clone", "the champion's own model, brought as a challenger", "", "")
+    return found(claim, ground.bring(twisted(search, scores)))
 
 
 def _stale(ground: Ground) -> Sabotage:

@@ -59,6 +59,7 @@ def judge(
     case = _case(holdout, legality.keep, (challenger, champion), policy, costs)
     rulings = list(rules.minimums(case))
     if case.champion is not None:
+        rulings.append(rules.two_models(case, case.champion))
         rulings += chain(comparisons(case, case.champion), slices(case, case.champion), budget(case, anchors))
     rulings.append(rules.uses(case))
     return _verdict(case, legality.checks, rulings)

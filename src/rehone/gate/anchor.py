@@ -54,7 +54,7 @@ def level_of(policy: Gate, tries: int) -> float:
     """Return the one-sided level for a try: the error that is left shrinks with the root of the number of tries.
 
     One test at 5 % for each of many challengers would let one through in the end. Sharing the
-    error by the root of their number keeps the chance below 5 % in simulated chains of up to 120
+    error by the root of their number keeps the chance below 5 % in simulated chains of up to 52
     tries, where sharing it by their number would stop equal challengers (docs/explain/gate.md).
     """
     return 1 - (1 - policy.level) / math.sqrt(max(1, tries))

@@ -73,15 +73,6 @@ def _identities(challenger: Scored, champion: Scored | Unreadable | None) -> Ite
             detail=f"challenger and champion are the same version {champion.version}: a model cannot be compared with itself",
             remedy="train a challenger, or name another version",
         )
-    elif np.array_equal(challenger.scores, champion.scores):
-        yield Check(
-            name="two_models",
-            status=CheckStatus.WARN,
-            detail=f"challenger and champion give the very same score on all {challenger.scores.size:,} rows",
-            remedy="make sure that two models were loaded; two fits on the same rows may also agree",
-        )
-    else:
-        yield Check(name="two_models", status=CheckStatus.OK, detail="challenger and champion are two models")
 
 
 def _shapes(holdout: Holdout, models: dict[str, Scored]) -> Iterator[Check]:

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rehone import compare
 from rehone.gate.facts import Case, Ruling, Side
 from rehone.gate.words import against, count, number, title
 from rehone.records import Check, CheckStatus
+
+
+def two_models(case: Case, champion: Side) -> Ruling:
+    """Refuse a challenger that gives every legal row the champion's very score and decision: nothing would change.
+
+    Either one model stands on both sides by mistake, or the challenger is the champion over again.
+    """
+    if not np.array_equal(case.challenger.scores, champion.scores):
+        return Ruling(Check(name="two_models", status=CheckStatus.OK, detail="challenger and champion are two models"))
+    same = np.array_equal(case.challenger.acted, champion.acted)
+    rows = count(case.labels.size, "row")
+    check = Check(
+        name="two_models",
+        status=CheckStatus.ACT if same else CheckStatus.WARN,
+        n=case.labels.size,
+        detail=f"challenger and champion give the very same answer on all {rows}: nothing would change, or one model was loaded twice"
+        if same
+        else f"challenger and champion give the very same score on all {rows}, and only their thresholds differ",
+        remedy="wait for rows that teach something else; if the two should differ, look at how the champion is read"
+        if same
+        else "",
+    )
+    return Ruling(check, flip="a single row been answered otherwise")
 
 
 def minimums(case: Case) -> Iterator[Ruling]:

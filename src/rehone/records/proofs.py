@@ -39,9 +39,8 @@ class Sabotage:
 
     `expected` is what ought to happen: "caught", or "passed" for the honest ones. `caught_by` are
     the checks that stopped it, in the order of the gate. `happened` is "caught", "let through" (it
-    does harm, and nothing stopped it), "harmless" (it passed, and is no worse), "remarked" (it passed
-    with a warning, and is no worse), "unclear" (stopped only by what holds the honest one too),
-    "passed" or "held" (of the honest one) or "not tried"; `detail` says why.
+    does harm, and nothing stopped it), "harmless" (it passed, and is no worse), "unclear" (stopped only by
+    what holds the honest one too), "passed" or "held" (of the honest one) or "not tried"; `detail` says why.
     """
 
     name: str
