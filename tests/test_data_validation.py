@@ -112,6 +112,13 @@ def test_matured_rows_without_a_label_act() -> None:
     )
 
 
+def test_where_the_times_of_labels_are_known_their_delay_is_to_be_learned() -> None:
+    assert acted(replace(SOUND, null_labels=412), "label_nulls", label_time_column="known_at") == (
+        "412 matured rows have no label, of 1,000; 0 are allowed: set label_completeness = 0.95, so that the delay is "
+        "learned from 'known_at', or raise label_delay_days until labels have arrived"
+    )
+
+
 def test_as_many_matured_rows_may_be_without_a_label_as_the_wanted_completeness_leaves_out() -> None:
     learned = {"label_time_column": "known_at", "label_completeness": 0.9}
     within = judged(replace(SOUND, null_labels=100), "label_nulls", **learned)

@@ -24,12 +24,10 @@ from rehone.store import Store
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lived(deployed_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with a first deployment, a quiet day and a challenger that was judged, made stage by stage."""
-    made = Project(tmp_path_factory.mktemp("lived"))
-    made.configure()
-    made.feed(0, 111)
-    assert made.run(70).status is RunStatus.DEPLOYED
+    made = deployed_once.copy(tmp_path_factory.mktemp("lived"))
+    made.feed(70, 111)
     assert made.run(80).status is RunStatus.SKIPPED
     begun = api.run_stage(made.root, "check", as_of=START + timedelta(days=111))
     assert api.resume_run(made.root, begun.run_id).verdict is not None
@@ -122,6 +120,22 @@ def test_a_verdict_that_was_rewritten_is_found_three_times(own: Path) -> None:
     assert found["verdict"].startswith('does not come again: verdict.reason was "all is well"')
 
 
+def test_what_differs_at_the_end_of_a_long_sentence_is_shown(own: Path) -> None:
+    record = runs(own)[0]
+    assert record.verdict is not None
+    reason = record.verdict.reason
+    assert len(reason) > 80
+
+    def prettier(plain: dict[str, Any]) -> None:
+        plain["verdict"]["reason"] = reason[:-1] + "9"
+
+    _edit(file_of(own, record, ".json"), prettier)
+    said = wrong(api.replay(own, record.run_id))["verdict"].partition(";")[0]
+    assert said.startswith('does not come again: verdict.reason was "...') is False
+    assert f'{reason[-10:-1]}9", is ...' in said
+    assert said.endswith(f'{reason[-10:]}"')
+
+
 def test_evidence_that_was_rewritten_gives_another_decision(own: Path) -> None:
     record = runs(own)[1]
 
@@ -165,6 +179,27 @@ def test_a_ledger_line_that_was_changed_is_found(own: Path) -> None:
     assert list(found) == ["ledger"]
     assert "its ledger line was changed" in found["ledger"]
     assert wrong(api.replay(own, runs(own)[0].run_id)) == {}, "lines before it still hold"
+
+
+def test_a_ledger_that_cannot_be_read_hides_nothing_else(own: Path) -> None:
+    """The run is replayed from its record, and the doctor looks at all the rest."""
+    ledger = own / "runs" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"skipped"', '"skopped"'))
+    found = api.replay(own, runs(own)[0].run_id)
+    assert list(wrong(found)) == ["ledger"]
+    assert "Invalid enum value 'skopped'" in wrong(found)["ledger"]
+    assert {c.name for c in found.checks if "byte for byte" in c.detail} == {"trigger", "verdict"}
+    for heal in (False, True):
+        checks = api.doctor(own, heal=heal)
+        assert [c.remedy for c in checks if c.name == "ledger"] == ["restore the ledger from a backup"]
+        assert "version" in {c.name for c in checks}
+
+
+def test_a_record_that_cannot_be_read_is_to_be_restored(own: Path) -> None:
+    record = runs(own)[0]
+    file_of(own, record, ".json").write_text("{")
+    with pytest.raises(Corrupt, match=r"was changed or cut short: restore it from a backup$"):
+        api.replay(own, record.run_id)
 
 
 def test_a_line_of_an_older_version_keeps_its_place_in_the_chain(own: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from rehone.config import Config, load_config
-from rehone.errors import NotFound, RehoneError
+from rehone.errors import Corrupt, NotFound, RehoneError
 from rehone.records import Check, CheckStatus, Event
 from rehone.runlog import RunLog, refuse_lost_store
 from rehone.store import Store, has_store
@@ -118,9 +118,14 @@ def git_commit(folder: Path) -> str | None:
 
 
 def lost_store(config: Config, runlog: RunLog) -> Check | None:
-    """Say that the store is gone although a run has deployed; `None` when it is there, or never was."""
+    """Say that the store is gone although a run has deployed; `None` when it is there, or never was.
+
+    A ledger that cannot be read says nothing of it: `RunLog.verify` names it.
+    """
     try:
         refuse_lost_store(config, runlog.lines())
+    except Corrupt:
+        return None
     except NotFound as error:
         said, _, remedy = str(error).partition(": ")
         return Check(name="store", status=CheckStatus.ACT, detail=said, remedy=remedy)

@@ -13,7 +13,7 @@ from rehone.api.door import When, Where, config_of, lost_store, now
 from rehone.api.forecasting import regrets
 from rehone.api.telling import subjects, tell
 from rehone.config import Config
-from rehone.errors import NotFound, RehoneError
+from rehone.errors import Corrupt, NotFound, RehoneError
 from rehone.records import Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
 from rehone.runlog import RunLog
 from rehone.store import Store, has_store
@@ -139,17 +139,30 @@ def doctor(
     if (lost := lost_store(config, runlog)) is not None:
         checks.append(lost)
     elif has_store(config):
-        store = Store.of(config)
-        checks += deploy.examine(store, policy=config.deploy, clock=now)
-        checks += regrets(config, store, store.head())
-        if heal:
-            checks += _heal(store, runlog, config)
+        checks += deploy.examine(Store.of(config), policy=config.deploy, clock=now)
+    if _readable(runlog):
+        checks += _by_ledger(config, runlog, heal, tell_since)
     if deep:
         checks += _drilled(config)
-    return (
-        *checks,
-        *(tell(config, since=tell_since) if heal else observers.pending(config, lambda: subjects(config))),
-    )
+    return tuple(checks)
+
+
+def _readable(runlog: RunLog) -> bool:
+    try:
+        runlog.lines()
+    except Corrupt:
+        return False
+    return True
+
+
+def _by_ledger(config: Config, runlog: RunLog, heal: bool, tell_since: When) -> Iterator[Check]:
+    """Look at, mend and tell what only a ledger that can be read names: regrets, killed runs, runs not told of."""
+    if lost_store(config, runlog) is None and has_store(config):
+        store = Store.of(config)
+        yield from regrets(config, store, store.head())
+        if heal:
+            yield from _heal(store, runlog, config)
+    yield from tell(config, since=tell_since) if heal else observers.pending(config, lambda: subjects(config))
 
 
 def _drilled(config: Config) -> Iterator[Check]:

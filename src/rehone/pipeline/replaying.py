@@ -62,7 +62,10 @@ def replay(config: Config, ref: str) -> Replay:
         Corrupt: its record cannot be read.
     """
     runlog = RunLog.of(config)
-    record = runlog.find(ref)
+    try:
+        record = runlog.find(ref)
+    except Corrupt as error:
+        raise Corrupt(f"{error}: restore it from a backup") from None
     plain = msgspec.json.decode(runlog.bytes_of(record), type=dict[str, Any])
     book = _Book(config, runlog, record, plain)
     decision, decided = _decided(book)
@@ -81,17 +84,7 @@ def replay(config: Config, ref: str) -> Replay:
 def _untouched(book: _Book) -> Iterator[Check]:
     """Hold the record against the ledger, and its configuration against its own digest."""
     record = book.record
-    faults = book.runlog.faults_of(record.run_id)
-    yield from faults
-    if record.status is None:
-        yield Check(name="ledger", status=UNKNOWN, detail="the run has not ended: its record is not in the ledger yet")
-    elif record.run_id not in {line.run_id for line in book.runlog.lines()}:
-        said = (
-            "the run has ended, but the ledger has no line of it: its process died just then, or the line was removed"
-        )
-        yield Check(name="ledger", status=WARN, detail=said, remedy="the next run, or `rehone doctor`, adds it")
-    elif not faults:
-        yield Check(name="ledger", status=OK, detail="the record is the one that the ledger has the digest of")
+    yield from _in_ledger(book)
     digest = hashlib.sha256(json.dumps(record.config, sort_keys=True).encode()).hexdigest()
     same = digest == record.config_sha256
     yield Check(
@@ -102,6 +95,26 @@ def _untouched(book: _Book) -> Iterator[Check]:
         else "the configuration in the record is not the one that the record has the digest of",
         remedy="" if same else "restore the record from a backup",
     )
+
+
+def _in_ledger(book: _Book) -> Iterator[Check]:
+    record = book.record
+    try:
+        faults = book.runlog.faults_of(record.run_id)
+        known = {line.run_id for line in book.runlog.lines()}
+    except Corrupt as error:
+        yield Check(name="ledger", status=ACT, detail=str(error), remedy="restore the ledger from a backup")
+        return
+    yield from faults
+    if record.status is None:
+        yield Check(name="ledger", status=UNKNOWN, detail="the run has not ended: its record is not in the ledger yet")
+    elif record.run_id not in known:
+        said = (
+            "the run has ended, but the ledger has no line of it: its process died just then, or the line was removed"
+        )
+        yield Check(name="ledger", status=WARN, detail=said, remedy="the next run, or `rehone doctor`, adds it")
+    elif not faults:
+        yield Check(name="ledger", status=OK, detail="the record is the one that the ledger has the digest of")
 
 
 def _decided(book: _Book) -> tuple[TriggerDecision | None, tuple[Check, ...]]:
@@ -229,16 +242,30 @@ def _differences(then: Any, now: Any, path: str) -> Iterator[str]:
         for number, (one, other) in enumerate(zip(then, now, strict=True)):
             yield from _differences(one, other, f"{path}[{number}]")
     elif then != now:
-        yield f"{path} was {_short(then)}, is {_short(now)}"
+        was, now_is = _apart(_text(then), _text(now))
+        yield f"{path} was {was}, is {now_is}"
 
 
 def _weightiest_first(key: str) -> tuple[bool, bool, str]:
     return key == "checks", key not in ("kind", "outcome"), key
 
 
-def _short(value: Any, most: int = 80) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _apart(one: str, other: str, most: int = 80) -> tuple[str, str]:
+    """Cut both texts to at most `most` characters that begin a little before they first differ."""
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = max(0, same - most // 4) if max(len(one), len(other)) > most else 0
+
+    def cut(text: str) -> str:
+        left = "..." if start else ""
+        part = text[start:]
+        whole = len(left) + len(part) <= most
+        return left + (part if whole else f"{part[: most - 3 - len(left)]}...")
+
+    return cut(one), cut(other)
 
 
 def _unread(name: str, why: str) -> Check:

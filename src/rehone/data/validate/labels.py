@@ -80,6 +80,11 @@ def _label_nulls(case: Case) -> Iterator[Check]:
         else "every matured row has a label"
     )
     remedy = "raise label_delay_days until labels have arrived, or fill them in"
+    if case.policy.label_time_column is not None:
+        remedy = (
+            f"set label_completeness = 0.95, so that the delay is learned from {case.policy.label_time_column!r}, or "
+            "raise label_delay_days until labels have arrived"
+        )
     if case.policy.label_completeness is not None:
         remedy = (
             "wait until the delay of labels is known (`rehone check` shows it), or raise label_delay_days until then"
