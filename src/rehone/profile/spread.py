@@ -39,8 +39,8 @@ def spread_of(days: Floats, counts: Floats | NDArray[np.int64]) -> Spread | None
         return None
     held = counts[:, used].astype(np.float64)
     share = (held.sum(axis=0) + 0.5) / (held.sum() + 0.5 * held.shape[1])
-    rows, each = held.sum(axis=1), np.diag(share**-0.5).astype(np.float64)
-    left, turns = _without_trend(days, held, rows, each)
+    rows = held.sum(axis=1)
+    left, turns = _without_trend(days, held, rows, np.eye(share.size) / np.sqrt(share))
     return _spread(days, left, rows, float(used.sum() - 1), turns)
 
 
@@ -54,7 +54,7 @@ def spread_of_scores(days: Floats, counts: Floats) -> Spread | None:
     below = np.cumsum(counts.sum(axis=0)) / counts.sum()
     places = np.unique(np.searchsorted(below, np.arange(1, 10) / 10))
     rows = counts.sum(axis=1)
-    left, turns = _without_trend(days, counts, rows, 2.0 * (np.arange(below.size)[:, None] <= places))
+    left, turns = _without_trend(days, counts, rows, np.where(np.arange(below.size)[:, None] <= places, 2.0, 0.0))
     most = int(np.argmax((_stretches(days, left, rows, WEEK)[0] ** 2).sum(axis=0)))
     f = float(below[places[most]])
     if not 0 < f < 1:

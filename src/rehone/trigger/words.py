@@ -34,7 +34,7 @@ def quiet(checks: Sequence[Check]) -> str:
     seen: dict[str, Check] = {}
     for check in known:
         seen.setdefault(check.name, check)
-    found = "; ".join(f"{c.label} {c.value:.3g} (limit {c.limit:g})" for c in seen.values() if c.limit is not None)
+    found = "; ".join(f"{c.label} {c.value:.3g} (limit {c.limit:.3g})" for c in seen.values() if c.limit is not None)
     unknown = [c.label for c in checks if c.status is UNKNOWN]
     said = f"nothing acts: {found}" if found else "nothing acts"
     said += "".join(f"; {c.detail}" for c in checks if c.name == "predictions" and c.status is UNKNOWN)
