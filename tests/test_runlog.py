@@ -13,7 +13,7 @@ import pytest
 from rehone import codec
 from rehone.disk import Disk
 from rehone.errors import NotFound, StoreError
-from rehone.records import Check, CheckStatus, RunRecord, RunStatus
+from rehone.records import Check, CheckStatus, Outcome, RunRecord, RunStatus, Split, Verdict, Window
 from rehone.runlog import RunLog
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
@@ -48,6 +48,17 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert [r.run_id for r in log.records()] == [record(1).run_id, record(2).run_id]
     assert log.find("20260302") == record(2, RunStatus.SKIPPED)
     assert log.last() == record(2, RunStatus.SKIPPED)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_holdout_counts_as_used_only_where_a_challenger_was_measured_on_it(tmp_path: Path, outcome: Outcome) -> None:
+    """Else days on which there were too few rows would use up rows that nobody has seen an answer on."""
+    window = Window(START, START + timedelta(days=7))
+    split = Split(train=window, holdout=window, train_rows=1, train_positives=1, holdout_rows=1, holdout_positives=1)
+    verdict = Verdict(outcome=outcome, reason="")
+    RunLog(tmp_path).finish(replace(record(1, RunStatus.REJECTED), split=split, verdict=verdict))
+    (line,) = RunLog(tmp_path).lines()
+    assert line.holdout == (None if outcome is Outcome.INVALID else window)
 
 
 def test_records_lie_by_year_and_month(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from rehone import codec
 from rehone.errors import Corrupt, StoreError
-from rehone.records import RunRecord, RunStatus, TriggerKind, Window
+from rehone.records import Outcome, RunRecord, RunStatus, TriggerKind, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,8 @@ class Line:
 
     `evidence` is the sentence that the decision to train, or not to, was made by, and `flip` what
     would have turned it; `verdict` and `verdict_flip` are the same of the gate. Lines written
-    before these were kept have none.
+    before these were kept have none. `holdout` is there when the gate measured a challenger on it:
+    where the comparison was not legal, nobody has learned anything from those rows.
     """
 
     run_id: str
@@ -75,6 +76,7 @@ def next_line(record: RunRecord, data: bytes, path: str, lines: tuple[Line, ...]
     if any(line.run_id == record.run_id for line in lines):
         raise closed(record)
     trigger, verdict = record.trigger, record.verdict
+    judged = verdict is not None and verdict.outcome is not Outcome.INVALID
     line = Line(
         run_id=record.run_id,
         path=path,
@@ -83,7 +85,7 @@ def next_line(record: RunRecord, data: bytes, path: str, lines: tuple[Line, ...]
         as_of=record.as_of,
         started_at=record.started_at,
         trained=record.winner is not None,
-        holdout=record.split.holdout if record.split and verdict else None,
+        holdout=record.split.holdout if record.split and judged else None,
         sha256=hashlib.sha256(data).hexdigest(),
         chain="",
         evidence=trigger.reason if trigger else "",
