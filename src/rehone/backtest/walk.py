@@ -140,7 +140,7 @@ class _Walker:
                 as_of=day,
                 started_at=day,
                 trained=True,
-                holdout=challenger.split.holdout,
+                holdout=None if verdict.outcome is Outcome.INVALID else challenger.split.holdout,
                 sha256="",
                 chain="",
             )
