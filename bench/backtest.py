@@ -4,7 +4,8 @@
     .venv/bin/python bench/backtest.py --bank bank.parquet     # and UCI Bank Marketing, which is not here
 
 The tables stand in docs/how-to/backtest.md. Only what differs from the defaults of Rehone is written
-below: facts of the data, and the floors of the gate, which no default can know.
+below: facts of the data, and the floors of the gate, which no default can know; and the limit of age,
+27 days for 30, so that it acts at each decision 28 days apart as 30 would at daily ones on day 31.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ max_label_rate = 0.60
 stale_after_days = 7
 [trigger]
 ignore = ["season", "temp", "atemp"]
+max_age_days = 27
 [gate]
 min_recall = 0.50
 min_roc_auc = 0.85
@@ -50,6 +52,7 @@ max_label_rate = 0.50
 max_null_jump = 0.50
 [trigger]
 ignore = ["temp", "dewp", "humid", "pressure"]
+max_age_days = 27
 [train]
 cost_false_negative = 3
 [gate]
@@ -68,6 +71,8 @@ min_label_rate = 0.01
 max_label_rate = 0.80
 stale_after_days = 14
 min_rows = 200
+[trigger]
+max_age_days = 27
 [train]
 cost_false_negative = 5
 [gate]

@@ -220,6 +220,23 @@ def test_days_of_a_calendar_are_rounded_to_the_grid_and_never_to_none() -> None:
     assert on_grid(7, 30) == 30
 
 
+@pytest.mark.parametrize(
+    ("every", "said"),
+    [
+        (1, []),
+        (7, []),
+        (31, []),
+        (
+            28,
+            ["age > 30 days is only seen after 56 days, with a decision every 28 days: use --every 31, or a few days"],
+        ),
+    ],
+)
+def test_a_grid_on_which_age_would_act_much_too_late_is_told(every: float, said: list[str], tmp_path: Path) -> None:
+    config = project(tmp_path, table(), TOML.replace("max_age_days = 21", "max_age_days = 30"))
+    assert [note for note in run._notes(config, every) if note.startswith("age")] == said
+
+
 # --- measuring ----------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -34,6 +34,9 @@ MOST_PHASES = 3
 
 FOLDS = 3
 """Folds of cross-validation in a replay: enough to place a threshold by."""
+
+LATE = 1.2
+"""Share of its limit at which the age of a champion is seen too late to stand for production."""
 
 WINDOWS = ("trailing", "all")
 
@@ -254,7 +257,7 @@ def _summed(config: Config, order: Order, walked: dict[str, list[Walked]], sums:
         hindsight=best,
         policies=results,
         suggestion=suggestion(results, order.toml),
-        notes=tuple(_notes(config)),
+        notes=tuple(_notes(config, sums.every)),
     )
 
 
@@ -313,8 +316,8 @@ def _mean(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.mean(values))
 
 
-def _notes(config: Config) -> list[str]:
-    notes = []
+def _notes(config: Config, every: float) -> list[str]:
+    notes = list(_late(config.trigger.max_age_days, every))
     if config.predictions.evidence == "served" or config.predictions.train_on == "served":
         notes.append("the prediction log is not replayed: evidence and training rows come from data.source")
     if config.trigger.action != "retrain":
@@ -328,3 +331,15 @@ def _notes(config: Config) -> list[str]:
     if not config.backtest.cost_of_retraining:
         notes.append("backtest.cost_of_retraining is 0: retrains are free here, and only the costs of decisions count")
     return notes
+
+
+def _late(age: float | None, every: float) -> Iterator[str]:
+    """Say so when the first day of decision on which a champion is older than its limit comes much later than that."""
+    if age is None:
+        return
+    acts = (math.floor(age / every) + 1) * every
+    if acts > LATE * age and every > 1:
+        yield (
+            f"age > {age:g} days is only seen after {acts:g} days, with a decision every {every:g} days: "
+            f"use --every {math.floor(age) + 1}, or a few days"
+        )
