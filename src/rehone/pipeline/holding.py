@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import polars as pl
@@ -12,13 +12,23 @@ from rehone import monitor
 from rehone.data import DECISION, ID, VERSION
 from rehone.errors import RehoneError
 from rehone.pipeline.evidence import Champion, Look, days_of
-from rehone.records import Estimate, Estimated, Evidence, HeldEstimate, RunRecord
+from rehone.records import Estimate, Estimated, Evidence, HeldEstimate
 from rehone.runlog import RunLog
+from rehone.runlog.told import parts_of
 
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 10
 """Earlier runs that are read at most to find one that estimated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The part of a record that says what a run looked at, and what it estimated."""
+
+    run_id: str
+    champion: str | None = None
+    evidence: Evidence | None = None
 
 
 def held(view: Look, evidence: Evidence, runlog: RunLog) -> Evidence:
@@ -37,12 +47,11 @@ def held(view: Look, evidence: Evidence, runlog: RunLog) -> Evidence:
         return evidence
 
 
-def _newest(view: Look, champion: Champion, runlog: RunLog) -> tuple[RunRecord, Estimated, Estimate] | None:
+def _newest(view: Look, champion: Champion, runlog: RunLog) -> tuple[_Seen, Estimated, Estimate] | None:
     """Return the newest run that estimated this champion on a window whose labels are all due."""
     due = view.as_of - timedelta(days=view.config.data.label_delay_days)
     before = [line for line in runlog.lines() if line.as_of <= due and line.as_of < view.as_of]
-    for line in list(reversed(before))[:_LOOKED_AT]:
-        record = runlog.find(line.run_id)
+    for record in reversed(parts_of(view.config, before[-_LOOKED_AT:], _Seen)):
         if record.champion not in (None, champion.id):
             return None  # older runs looked at older champions
         made = record.evidence.estimated if record.evidence else None
@@ -51,7 +60,7 @@ def _newest(view: Look, champion: Champion, runlog: RunLog) -> tuple[RunRecord, 
     return None
 
 
-def _compared(view: Look, champion: Champion, record: RunRecord, made: Estimated, estimated: Estimate) -> HeldEstimate:
+def _compared(view: Look, champion: Champion, record: _Seen, made: Estimated, estimated: Estimate) -> HeldEstimate:
     measured, why = _measured(view, champion, made)
     blank = HeldEstimate(run_id=record.run_id, window=made.window, estimated=estimated, detail=why)
     if measured is None:
