@@ -130,6 +130,19 @@ def test_the_page_fits_a_terminal(report: DrillReport) -> None:
     assert any("To do: set shadow.seconds" in line for line in lines)
 
 
+def test_checks_are_named_whole_and_those_that_do_not_fit_are_counted() -> None:
+    from rehone.cli.drill import _by
+
+    def by(*names: str, width: int = 32) -> str:
+        return _by(Sabotage(name="a", what="", expected="caught", happened="caught", caught_by=names), width)
+
+    assert by() == ""
+    assert by("min_roc_auc", "min_recall") == "min_roc_auc, min_recall"
+    assert by("min_roc_auc", "roc_auc_vs_champion", "recall_vs_champion") == "min_roc_auc and 2 more"
+    assert by("min_roc_auc", "min_recall", "cost_vs_champion") == "min_roc_auc and 2 more"
+    assert by("a_check_with_a_very_long_name", width=10) == "a_check..."
+
+
 def test_without_rows_to_learn_from_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = Project(tmp_path)
     few.configure()

@@ -314,6 +314,8 @@ def test_the_time_at_which_a_label_became_known_gets_its_role_unless_it_is_mostl
     known = pl.col("event_time") + pl.duration(days=2)
     written = _init(_stream().with_columns(label_known_at=known), tmp_path)
     assert written.settings["data.label_time_column"].value == "label_known_at"
+    assert written.settings["data.label_completeness"].value == 0.95
+    assert "nothing in the data says how long" not in (tmp_path / "rehone.toml").read_text()
     rare = pl.when(pl.int_range(pl.len()) % 5 == 0).then(known)
     (tmp_path / "rare").mkdir()
     written = _init(_stream().with_columns(label_known_at=rare), tmp_path / "rare")

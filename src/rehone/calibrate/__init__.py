@@ -130,7 +130,8 @@ def _notes(windows: Sequence[CalibrationWindow], question: Question) -> list[str
 def _sentence(made: Calibration) -> str:
     known = [w for w in made.windows if w.fallen is not None]
     if not known:
-        return "no window of history has drift, recall and a baseline: nothing can be learned from it yet"
+        again = ": `--from data` measures it again from the rows" if made.origin == "records" else ""
+        return f"no window of history has drift, recall and a baseline: nothing can be learned from it yet{again}"
     fallen = sum(bool(w.fallen) for w in known)
     seen = f"{len(known)} windows, in {fallen} of them recall was {made.drop:.0%} or more below its baseline"
     if made.changes:

@@ -63,7 +63,7 @@ def calibrate(project: str, write: bool, as_json: bool, **asked: Any) -> int:
     if as_json:
         click.echo(encode(found).decode(), nl=False)
     else:
-        for line in lines_of(found, width()):
+        for line in lines_of(found, width(), writes=write):
             click.echo(line)
     if write and found.changes:
         api.apply_calibration(project, found)
@@ -73,7 +73,7 @@ def calibrate(project: str, write: bool, as_json: bool, **asked: Any) -> int:
     return 0
 
 
-def lines_of(found: Calibration, columns: int) -> list[str]:
+def lines_of(found: Calibration, columns: int, *, writes: bool = False) -> list[str]:
     """Write a calibration: the windows, what each measure told, what follows."""
     lines = wrapped(_head(found), columns)
     if found.windows:
@@ -87,12 +87,18 @@ def lines_of(found: Calibration, columns: int) -> list[str]:
             lines += wrapped(said, columns, indent=12)
     if any(s.auc is not None for s in found.features):
         lines += [*title("PSI of each feature"), *table(_feature_rows(found.features), right=frozenset({1, 3, 4}))]
-    lines += title("What follows")
+    return [*lines, *_what_follows(found, columns, writes)]
+
+
+def _what_follows(found: Calibration, columns: int, writes: bool) -> list[str]:
+    lines = title("What follows")
     for said in (found.sentence, *found.notes):
         lines += wrapped(said, columns, indent=2, first="  ")
     if found.diff:
         lines += ["", *(f"  {line}" for line in found.diff.splitlines()), ""]
-        lines += wrapped("To write it: rehone calibrate --apply (with the same options)", columns, indent=2, first="  ")
+    if found.diff and not writes:
+        said = "To write it: rehone calibrate --apply (with the same options)"
+        lines += wrapped(said, columns, indent=2, first="  ")
     return lines
 
 
@@ -140,7 +146,7 @@ def _feature_rows(features: Sequence[CalibrationSignal]) -> list[tuple[str, ...]
 
 
 def _today(signal: CalibrationSignal) -> str:
-    if signal.limit is None or signal.fires_now is None:
+    if signal.limit is None or signal.fires_now is None or not signal.windows:
         return ""
     return (
         f"today's limit of {signal.limit:g} was passed in {signal.fires_now} of {signal.windows} windows, "
@@ -155,14 +161,18 @@ def _two(value: float | None) -> str:
 def _progress() -> Callable[[int, int], None] | None:
     """Say on stderr every few seconds how many windows are measured, and how long the rest will take."""
     begun = last = time.monotonic()
+    before = 0
 
     def tell(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal begun, last, before
         now = time.monotonic()
+        if not before:  # the first window also waits for the model and the libraries: it says nothing of the rest
+            begun, before = now, done
+            return
         if now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        left = (now - begun) / done * (total - done)
+        left = (now - begun) / max(done - before, 1) * (total - done)
         click.echo(f"{done} of {total} windows, about {left:.0f} s left", file=sys.stderr)
 
     return tell

@@ -75,7 +75,7 @@ def drill_lines(found: DrillReport, width: int) -> list[str]:
         f"on {found.rows:,} held-out rows ({found.positives:,} positives), {found.seconds:.0f} s", width, indent=2
     )
     left = width - max(len(one.name) for one in found.sabotages) - len("what happened") - 6
-    rows = [(one.name, one.happened, clipped(_by(one), left)) for one in found.sabotages]
+    rows = [(one.name, one.happened, _by(one, left)) for one in found.sabotages]
     lines += ["", *_coloured(table([("sabotage", "what happened", "by"), *rows]))]
     for one in found.sabotages:
         if one.happened in ("let through", "held"):
@@ -90,9 +90,14 @@ def drill_lines(found: DrillReport, width: int) -> list[str]:
     return [*lines, *(_pair_lines(found.pairs, width) if found.pairs else ())]
 
 
-def _by(one: Sabotage) -> str:
-    names = ", ".join(one.caught_by[:2])
-    return names + (f" and {len(one.caught_by) - 2} more" if len(one.caught_by) > 2 else "")
+def _by(one: Sabotage, width: int) -> str:
+    """Name as many of the checks that caught it as fit, and count the others."""
+    for named in range(len(one.caught_by), 0, -1):
+        others = len(one.caught_by) - named
+        said = ", ".join(one.caught_by[:named]) + (f" and {others} more" if others else "")
+        if len(said) <= width:
+            return said
+    return clipped(", ".join(one.caught_by), width)
 
 
 def _coloured(lines: list[str]) -> list[str]:
@@ -102,8 +107,8 @@ def _coloured(lines: list[str]) -> list[str]:
 
 
 def _pair_lines(pairs: Pairs, width: int) -> list[str]:
-    whole = f"{_share(pairs.shipped, pairs.tries, pairs.shipped_interval)} pass the whole gate, {pairs.weak} on weak "
-    whole += f"evidence; {pairs.called_worse} are called worse"
+    whole = f"{_share(pairs.shipped, pairs.tries, pairs.shipped_interval)} pass the whole gate, {pairs.weak} of "
+    whole += f"{pairs.tries} pairs on weak evidence; {pairs.called_worse or 'none'} called worse"
     one = f"{_share(pairs.equal_passed, pairs.tries, pairs.equal_interval)} pass the comparison of ROC-AUC"
     worse = f"{_share(pairs.worse_passed, pairs.tries, pairs.worse_interval)} pass the comparison of ROC-AUC"
     lines = title(f"{pairs.tries} pairs of equal models, and as many of which one is a margin worse")

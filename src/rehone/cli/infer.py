@@ -293,6 +293,10 @@ def _share(days: pl.DataFrame) -> float:
 def _delay(said: Inferred, days: pl.DataFrame) -> None:
     if "data.label_due_column" in said.settings:
         return
+    if when := said.settings.get("data.label_time_column"):
+        why = f"{when.value} says when each label came: the delay is learned from it, and label_delay_days holds only until then"
+        said.set("data.label_completeness", 0.95, why)
+        return
     known = days.filter(2 * pl.col("labelled") >= pl.col("rows"))
     waiting = (said.last - known["day"].to_list()[-1]).days if known.height else 0
     if waiting:

@@ -10,7 +10,7 @@ from rehone.records import Estimate, Evidence, Recalibration, RecalibrationKind,
 SUGGESTED = {
     "nothing": "nothing",
     "fix_feed": "repair the feed",
-    "rethreshold": 'a new threshold or calibration over the same model (trigger.action = "suggested" makes one)',
+    "rethreshold": 'a new threshold or calibration over the same model, as trigger.action = "suggested" makes it',
     "retrain": "retrain",
     "get_labels": "get labels first",
 }
