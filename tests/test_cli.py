@@ -1022,3 +1022,20 @@ def test_a_reader_that_has_seen_enough_does_not_change_the_exit_code(tmp_path: P
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(60) == 2
+
+
+def test_a_false_warning_of_scikit_learn_about_threads_is_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when another thread has emptied the filters for a moment; other warnings stay."""
+    import sys
+    import warnings
+
+    def shown(message: Warning | str, *_: object) -> None:
+        print(message, file=sys.stderr)
+
+    monkeypatch.setattr(warnings, "showwarning", shown)
+    endings.log_to_stderr(debug=False)
+    for said in ("`sklearn.utils.parallel.delayed` should be used with `Parallel`", "another one"):
+        warnings.showwarning(said, UserWarning, "f.py", 1)
+    assert capsys.readouterr().err == "another one\n"

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -143,6 +144,26 @@ def log_to_stderr(*, debug: bool) -> None:
     log.addHandler(_Stderr(debug=debug))
     if debug:
         log.setLevel(logging.INFO)
+    if not isinstance(warnings.showwarning, _Shown):
+        warnings.showwarning = _Shown(warnings.showwarning)
+
+
+class _Shown:
+    """Show warnings as before, but for one of scikit-learn that is false while several threads fit.
+
+    It is given when the list of filters is empty, which it is for a moment whenever another thread
+    enters its own; no filter can leave it out then.
+    """
+
+    _FALSE = "`sklearn.utils.parallel.delayed` should be used with"
+
+    def __init__(self, show: Callable[..., None]) -> None:
+        self._show = show
+
+    def __call__(self, message: Warning | str, *rest: Any, **named: Any) -> None:
+        """Show one warning."""
+        if not str(message).startswith(self._FALSE):
+            self._show(message, *rest, **named)
 
 
 def of_run(record: RunRecord) -> int:
