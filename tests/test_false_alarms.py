@@ -160,6 +160,50 @@ def test_a_shift_beyond_what_days_do_is_found() -> None:
     assert checked(found(then, now)).status is CheckStatus.ACT
 
 
+def grown(frame: pl.DataFrame, a_day: float) -> pl.DataFrame:
+    """Let the mean rise by `a_day` from day to day."""
+    day = (pl.col("__time__") - START).dt.total_days()
+    return frame.with_columns(pl.col("x") + day * a_day)
+
+
+def test_a_growth_that_goes_on_is_drift_and_no_chance_that_the_reference_knows() -> None:
+    then, now = rows(91, moves=0.2), rows(7, first=112, seed=1, moves=0.2)
+    flat, rising = found(then, now), found(grown(then, 0.02), grown(now, 0.02))
+    assert checked(flat).status is not CheckStatus.ACT
+    assert checked(rising).status is CheckStatus.ACT
+    assert (rising.psi or 0) > 0.25
+    limits = [drift.chance_psi(d, ALPHA) or 0.0 for d in (flat, rising)]
+    assert limits[1] < 1.5 * limits[0]
+
+
+def test_a_season_of_a_year_is_taken_out_with_its_turns() -> None:
+    def seasonal(frame: pl.DataFrame) -> pl.DataFrame:
+        day = (pl.col("__time__") - START).dt.total_days()
+        return frame.with_columns(pl.col("x") - (day * 2 * np.pi / 365).cos())
+
+    then, now = rows(364, moves=0.2, per_day=20), rows(30, first=364, seed=1, moves=0.2, per_day=20)
+    flat, winter = found(then, now), found(seasonal(then), seasonal(now))
+    assert checked(flat).status is not CheckStatus.ACT
+    assert checked(winter).status is CheckStatus.ACT
+    assert (drift.chance_psi(winter, ALPHA) or 0) < 2 * (drift.chance_psi(flat, ALPHA) or 0)
+
+
+def test_hours_that_every_day_has_once_leave_theory_the_last_word() -> None:
+    then, now = rows(91), rows(7, first=91)
+    hours = (pl.col("__time__").dt.hour() + pl.col("__time__").dt.minute() / 60).alias("x")
+    assert found(then.with_columns(hours), now.with_columns(hours)).history is None
+
+
+@pytest.mark.parametrize("held", [28, 40])
+def test_few_days_in_a_long_time_have_a_law_all_the_same(held: int) -> None:
+    days = rows(364, moves=0.3).filter(
+        (pl.col("__time__") - START).dt.total_days().is_in([*range(held - 7), *range(357, 364)])
+    )
+    like = found(days, rows(30, first=364, seed=1, moves=0.3))
+    assert like.p_value is not None
+    assert 0 <= like.p_value <= 1
+
+
 def test_under_eight_weeks_theory_stands_alone_and_says_so() -> None:
     short = found(rows(55, moves=0.5), rows(7, first=91, seed=1, moves=0.5))
     assert (short.basis, short.history) == ("theory", None)

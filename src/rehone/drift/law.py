@@ -31,7 +31,7 @@ def history_law(spread: Spread | None, parts: float, n: float, m: float, span: i
     scale = times * (1 + spread.carried * together / plain) if plain > 0 else times
     row = (n + m) / (n * m)
     one = parts * row + spread.excess[i] * scale
-    if one < parts * row / 2:  # days more alike than chance makes them, as hours of a day are: theory has the last word
+    if one < parts * row / 2:  # more alike than chance makes them, as the hours of days are: theory is the larger
         return None
     two = parts * row**2 + 2 * row * spread.excess[i] * scale + spread.squared[i] * scale**2
     two = min(max(two, one**2 / max(parts, 1.0)), one**2)
@@ -39,7 +39,7 @@ def history_law(spread: Spread | None, parts: float, n: float, m: float, span: i
     three += 3 * row * spread.squared[i] * scale**2 + spread.cubed[i] * scale**3
     three = min(max(three, two**2 / one), two**1.5)
     freedom = two**3 / three**2
-    error = spread.error[i] * (1.2 * times**2 + together**2 / 2)  # stretches that hang together are worth fewer
+    error = spread.error[i] * (1.2 * times**2 + together**2 / 4)  # what weeks share is known by all features
     stretches = two / max(error, 1e-300)
     return ChanceLaw(
         mean=one,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rehone.profile.bins import learn, score_edges
 from rehone.profile.clocks import clock_like
 from rehone.profile.counting import TIME, add, count, count_days
-from rehone.profile.spread import ordinals, spread_of_scores, with_spread
+from rehone.profile.spread import carried_alike, ordinals, spread_of_scores, with_spread
 from rehone.records import Contract, Counts, FeatureProfile, Profile, ScoreProfile, Window
 
 Floats = NDArray[np.float64]
@@ -59,9 +59,12 @@ def remember(
     places = ordinals([day for day, _ in dated])
     weekday = places.astype(np.int64) % 7
     tables = [np.array([flat(counts.features[i]) for _, counts in dated]) for i in range(len(features))]
+    spread = tuple(with_spread(f, places, held) for f, held in zip(features, tables, strict=True))
+    alike, scores = carried_alike(spread, scores)
     return replace(
         made,
-        features=tuple(with_spread(f, places, held) for f, held in zip(features, tables, strict=True)),
+        features=alike,
+        scores=scores,
         by_weekday=tuple(tuple(_whole(held[weekday == day]) for held in tables) for day in range(7)),
         weekday_days=tuple(np.bincount(weekday, minlength=7).tolist()),
     )

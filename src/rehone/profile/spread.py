@@ -17,7 +17,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
-from rehone.records import FeatureProfile, Spread
+from rehone.records import FeatureProfile, ScoreProfile, Spread
 
 LEAST_DAYS = 56
 """Fewest days, first to last, of which anything is learned: eight weeks."""
@@ -71,6 +71,32 @@ def with_spread(feature: FeatureProfile, days: Floats, counts: NDArray[np.int64]
     at = counts.shape[1] - FAULTS
     faults = np.column_stack((counts[:, :at].sum(axis=1), counts[:, at:]))
     return replace(feature, spread=spread_of(days, counts), faults=spread_of(days, faults))
+
+
+def carried_alike(
+    features: tuple[FeatureProfile, ...], scores: ScoreProfile | None
+) -> tuple[tuple[FeatureProfile, ...], ScoreProfile | None]:
+    """Return features and scores of which none shares less with the next week than all features do on average.
+
+    The few weeks of one feature hardly know what one shares with the next; those of all features
+    together do. One that shares more keeps its own.
+    """
+    common = _common([f.spread for f in features])
+    faults = _common([f.faults for f in features])
+    made = tuple(replace(f, spread=_at_least(f.spread, common), faults=_at_least(f.faults, faults)) for f in features)
+    return made, None if scores is None else replace(scores, spread=_at_least(scores.spread, common))
+
+
+def _common(spreads: Sequence[Spread | None]) -> float:
+    """Return which share of the spread of weeks is carried on to the next, over all features."""
+    known = [s for s in spreads if s is not None and s.excess[-1] > 0]
+    return sum(s.carried for s in known) / sum(s.excess[-1] for s in known) if known else 0.0
+
+
+def _at_least(spread: Spread | None, share: float) -> Spread | None:
+    if spread is None or spread.excess[-1] * share <= spread.carried:
+        return spread
+    return replace(spread, carried=_short(spread.excess[-1] * share))
 
 
 def ordinals(days: Sequence[date]) -> Floats:

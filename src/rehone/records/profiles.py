@@ -14,10 +14,11 @@ class Spread:
     """How much a histogram varies from one stretch of days to the next, beyond what independent rows would.
 
     Index `i` is of stretches of `i + 1` whole days, up to a week, with the weekdays' own shares
-    taken out. `excess` is the PSI that a stretch has from this on average, below zero when days
-    are steadier than independent rows; `squared` and `cubed` are the sums of the powers of its parts
-    over the independent directions, and `error` is the variance of `excess` itself, halved.
-    `carried` is what a week shares with the next one. All come from `days` days.
+    and a trend taken out. `excess` is the PSI that a stretch has from this on average, below zero
+    when days are steadier than independent rows; `squared` and `cubed` are the sums of the powers of
+    its parts over the independent directions, and `error` is the variance of `excess` itself, halved.
+    `carried` is what a week shares with the next one, at least as much as all features do. All come
+    from `days` days.
     """
 
     days: int
