@@ -313,25 +313,25 @@ def test_a_project_measures_its_own_history_and_writes_the_limit(
 
 @pytest.mark.slow
 def test_one_version_can_be_held_for_the_whole_of_history_and_each_window_has_the_version_that_was_live(
-    project: Project,
+    live: Project,
 ) -> None:
-    project.configure(trigger={"window_days": 5, "min_positives": 10})
-    project.feed(0, 90)
-    first = project.run(60).version
-    second = project.run(70, force=True).version
+    live.configure(trigger={"window_days": 5, "min_positives": 10})
+    live.feed(70, 110)
+    first = api.status(live.root).deployment.version  # type: ignore[union-attr]  # live has one
+    second = live.run(90, force=True).version
     assert first is not None
     assert second is not None
     assert first != second
-    end = START + timedelta(days=90)
-    lived = api.calibrate(project.root, as_of=end)
-    assert [w.version for w in lived.windows] == [first] * 2 + [second] * 4
+    end = START + timedelta(days=110)
+    lived = api.calibrate(live.root, as_of=end)
+    assert [w.version for w in lived.windows] == [first] * 4 + [second] * 4
     assert lived.signals[0].predicts is None
     assert any(f"--version {first[:12]}" in note for note in lived.notes)
-    held = api.calibrate(project.root, as_of=end, version=first[:12])
-    assert [w.version for w in held.windows] == [first] * 6
+    held = api.calibrate(live.root, as_of=end, version=first[:12])
+    assert [w.version for w in held.windows] == [first] * 8
     assert held.changes == {}
-    assert held.sentence.startswith("6 windows, in ")
-    from_records = api.calibrate(project.root, as_of=end, origin="records")
+    assert held.sentence.startswith("8 windows, in ")
+    from_records = api.calibrate(live.root, as_of=end, origin="records")
     assert from_records.origin == "records"
     assert len(from_records.windows) <= 1
 
