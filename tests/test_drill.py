@@ -82,7 +82,8 @@ def test_a_leak_is_let_through_unless_it_is_scored_on_what_is_really_asked(repor
 @pytest.mark.parametrize("name", ["identical clone", "compared with itself"])
 def test_one_model_on_both_sides_is_caught(report: DrillReport, name: str) -> None:
     found = of(report, name)
-    assert (found.happened, found.caught_by[:1]) == ("caught", ("two_models",))
+    assert found.happened == "caught"
+    assert "two_models" in found.caught_by
 
 
 def test_pairs_of_known_difference_pass_about_as_often_as_the_gate_states(report: DrillReport) -> None:
