@@ -573,6 +573,18 @@ def test_the_repeating_command_writes_the_day_of_the_projects_own_zone() -> None
     assert repeat_command(moment, "cards") == "rehone run --as-of 2026-06-01T02:00:00.000005Z -p cards"
 
 
+def test_the_score_on_the_newest_rows_stands_beside_the_folds_and_fits_80_columns() -> None:
+    record = _whole()
+    lgbm, broken = record.candidates
+    ranked = replace(lgbm, name="a name that is far too long for its column", newest_roc_auc=0.8765)
+    lines = _plain(run_lines(replace(record, candidates=(ranked, broken)), ".", width=80))
+    head = next(line for line in lines if "candidate " in line and "std" in line)
+    row = next(line for line in lines if line.startswith("  *  a name"))
+    assert head.split()[-2:] == ["newest", "seconds"]
+    assert row.split()[-2:] == ["0.8765", "1.5"]
+    assert max(len(line) for line in (head, row)) <= 80
+
+
 def test_a_run_that_was_ended_by_a_bug_shows_the_traceback() -> None:
     problem = Problem(type="KeyError", message="'x'", traceback="Traceback (most recent call last):\n  line 1\n")
     lines = _plain(run_lines(_record(status=RunStatus.FAILED, problem=problem), ".", width=80))

@@ -233,8 +233,11 @@ def _candidates(candidates: tuple[CandidateResult, ...], width: int) -> list[str
         newest = (_fixed(found.newest_roc_auc),) if ranked else ()
         star, seconds = "*" if found.winner else "", number(found.fit_seconds, 3)
         cells = (found.window, f"{found.rows:,}", mean, _fixed(found.cv_roc_auc_std), *newest, seconds)
-        rows.append((star, clipped(found.name, width - (56 if ranked else 48)), *cells))
-    lines = [*title("Candidates (cross-validated; * is the winner)"), *table(rows, right=frozenset({3, 4, 5, 6, 7}))]
+        rows.append((star, found.name, *cells))
+    right = frozenset({3, 4, 5, 6, 7})
+    others = len(table([(star, "", *cells) for star, _, *cells in rows], right=right)[-1])
+    rows = [(star, clipped(name, max(width - others, len("candidate"))), *cells) for star, name, *cells in rows]
+    lines = [*title("Candidates (cross-validated; * is the winner)"), *table(rows, right=right)]
     for found in candidates:
         if found.error:
             lines += wrapped(f"{found.name}, {found.window}: {found.error}", width, indent=2)
