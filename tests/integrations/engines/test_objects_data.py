@@ -48,7 +48,8 @@ def told(record: RunRecord, bucket: Bucket) -> Any:
     """Return all that a record says, without what belongs to its own moment, place and version."""
     versions = {v for v in (record.version, record.champion) if v}
     text = encode(record).decode().replace(f"s3://{bucket.bucket}/", "")
-    text = re.sub(r"6 files, [0-9,]+ bytes", "6 files", text)  # one of them is the record
+    text = re.sub(r"7 files, [0-9,]+ bytes", "7 files", text)  # one of them is the record
+    text = re.sub(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{6}", "R", text)
     for version in versions:
         text = text.replace(version, "V").replace(version[:12], "V")
     return _lasting(json.loads(text))
@@ -60,7 +61,9 @@ def _lasting(told: Any) -> Any:
     if not isinstance(told, dict):
         return told
     digest_of_paths = {"sha256"} if "files" in told else set()
-    return {key: _lasting(value) for key, value in told.items() if key not in MOMENTARY | digest_of_paths}
+    of_versions = {"sha256", "bytes"} if str(told.get("path", "")).endswith(".judged.npz") else set()  # it names them
+    left_out = MOMENTARY | digest_of_paths | of_versions
+    return {key: _lasting(value) for key, value in told.items() if key not in left_out}
 
 
 def test_a_whole_project_on_objects_ends_as_one_on_files_does(tmp_path: Path, bucket: Bucket) -> None:
