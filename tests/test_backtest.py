@@ -168,6 +168,7 @@ def test_a_column_that_begins_to_hold_the_label_helps_nobody_before_labels_of_it
 # --- as the pipeline does ----------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_runs_and_the_replay_of_this_configuration_end_alike(tmp_path: Path) -> None:
     """The first version scores bit for bit as the one that a run of that day makes; later verdicts are the same."""
     past = history(table(), tmp_path)

@@ -43,11 +43,13 @@ def of(report: DrillReport, name: str) -> Sabotage:
     return next(one for one in report.sabotages if one.name == name)
 
 
+@pytest.mark.soak
 def test_an_honest_challenger_passes(report: DrillReport) -> None:
     """Else nothing that is caught would say anything."""
     assert of(report, "honest").happened == "passed", of(report, "honest").detail
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("name", "by"),
     [
@@ -71,6 +73,7 @@ def test_what_the_gate_or_the_service_must_catch_is_caught(report: DrillReport, 
     assert by in found.caught_by
 
 
+@pytest.mark.soak
 def test_a_leak_is_let_through_unless_it_is_scored_on_what_is_really_asked(report: DrillReport) -> None:
     """On the past a column that is filled in afterwards is a good feature: no gate can tell."""
     found = of(report, "leaking feature")
@@ -79,6 +82,7 @@ def test_a_leak_is_let_through_unless_it_is_scored_on_what_is_really_asked(repor
     assert found in report.let_through
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["identical clone", "compared with itself"])
 def test_one_model_on_both_sides_is_caught(report: DrillReport, name: str) -> None:
     found = of(report, name)
@@ -86,6 +90,7 @@ def test_one_model_on_both_sides_is_caught(report: DrillReport, name: str) -> No
     assert "two_models" in found.caught_by
 
 
+@pytest.mark.soak
 def test_pairs_of_known_difference_pass_about_as_often_as_the_gate_states(report: DrillReport) -> None:
     pairs = report.pairs
     assert pairs is not None
@@ -122,6 +127,7 @@ def test_what_lets_through_ends_with_3_and_says_what_to_change(
     assert 'deploy.service = "required"' in found["service keeps the old version"]["remedy"]
 
 
+@pytest.mark.soak
 def test_the_page_fits_a_terminal(report: DrillReport) -> None:
     from rehone.cli.drill import drill_lines
 

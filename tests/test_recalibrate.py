@@ -213,6 +213,7 @@ def trained_how(record: RunRecord) -> str:
     return next(stage.sentence for stage in record.stages if stage.name == "train")
 
 
+@pytest.mark.soak
 def test_a_champion_is_recalibrated_stage_by_stage_and_keeps_the_age_of_its_model(live: Project) -> None:
     """The same model with another layer goes live: same ROC-AUC, rows of both counted as seen; age then asks for a new model."""
     live.configure(
