@@ -138,6 +138,7 @@ api.run_stage(root, stage, run=run)
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("stage", "point"),
     [
