@@ -12,6 +12,7 @@ from rehone.config import Predictions, Trigger
 from rehone.records import Check, CheckStatus, Evidence, TriggerDecision, TriggerKind
 from rehone.trigger import flips, words
 from rehone.trigger.drift import drift_checks, incident_checks
+from rehone.trigger.estimated import estimate_checks
 from rehone.trigger.pauses import pause_checks
 from rehone.trigger.performance import performance_checks
 from rehone.trigger.served import served_checks
@@ -66,6 +67,7 @@ def _causes(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
     yield _champion(evidence)
     yield from drift_checks(evidence, policy)
     yield from performance_checks(evidence, policy)
+    yield from estimate_checks(evidence, policy)
     yield from _age(evidence, policy)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rehone.config import Trigger
 from rehone.records import Check, CheckStatus, Estimate, Estimated, Evidence, HeldEstimate, Shift, ShiftKind
+from rehone.trigger.performance import measured
 
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
 
@@ -70,7 +71,7 @@ def _recall(found: Estimated, limit: float | None) -> _Case:
     if own is None:
         raise ValueError("the recall was not estimated")
     said = f"recall is estimated at {own.value:.3f} [{own.low:.3f}, {own.high:.3f}] on {_rows(found)}"
-    check = _measured("estimated_recall", own, limit, said)
+    check = replace(measured("estimated_recall", own, limit), detail=said)
     if limit is None:
         return _Case(check, beyond=False, wholly=False, contradicted=False)
     contradicted = found.disagree and not (other is not None and other.high < limit)
@@ -80,7 +81,7 @@ def _recall(found: Estimated, limit: float | None) -> _Case:
 def _cost(found: Estimated, own: Estimate, limit: float | None) -> _Case:
     other = found.other_cost_per_1000
     said = f"cost per 1,000 is estimated at {own.value:,.4g} [{own.low:,.4g}, {own.high:,.4g}] on {_rows(found)}"
-    check = _measured("estimated_cost_per_1000", own, limit, said)
+    check = replace(measured("estimated_cost_per_1000", own, limit), detail=said)
     if limit is None:
         return _Case(check, beyond=False, wholly=False, contradicted=False)
     contradicted = found.disagree and not (other is not None and other.low > limit)
@@ -145,16 +146,3 @@ def _held(held: HeldEstimate) -> Check:
         return replace(check, status=OK, detail=f"{came_to}, within it")
     remedy = "do not rely on estimates until labels agree again: the same inputs may mean something else now"
     return replace(check, status=WARN, detail=f"{came_to}, outside of it", remedy=remedy)
-
-
-def _measured(name: str, found: Estimate, limit: float | None, said: str) -> Check:
-    return Check(
-        name=name,
-        status=OK,
-        value=found.value,
-        limit=limit,
-        interval=(found.low, found.high),
-        n=found.n,
-        positives=found.positives,
-        detail=said,
-    )

@@ -1,4 +1,4 @@
-"""Judge recall and cost, of matured labels and as estimated: a limit is crossed when the whole interval is beyond it."""
+"""Judge recall and cost of matured labels: a limit is crossed when the whole interval is beyond it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from rehone.config import Trigger
 from rehone.records import Check, CheckStatus, Estimate, Evidence
-from rehone.trigger.estimated import estimate_checks
 from rehone.trigger.words import unmeasured
 
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
@@ -20,14 +19,13 @@ def performance_checks(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
         yield _floor("recall", evidence.recall, policy.min_recall, why)
     if policy.max_cost_per_1000 is not None:
         yield _ceiling("cost_per_1000", evidence.cost_per_1000, policy.max_cost_per_1000, why)
-    yield from estimate_checks(evidence, policy)
 
 
 def _floor(name: str, found: Estimate | None, limit: float, why: str) -> Check:
     if found is None:
         return Check(name=name, status=UNKNOWN, limit=limit, detail=f"{name} (limit {limit:g}) is not known: {why}")
     said = f"recall is {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] on {found.positives} matured positives"
-    check = _measured(name, found, limit)
+    check = measured(name, found, limit)
     if found.high < limit:
         return replace(check, status=ACT, detail=f"{said}, all of it below {limit:g}")
     if found.value < limit:
@@ -41,7 +39,7 @@ def _ceiling(name: str, found: Estimate | None, limit: float, why: str) -> Check
             name=name, status=UNKNOWN, limit=limit, detail=f"cost per 1,000 (limit {limit:g}) is not known: {why}"
         )
     said = f"cost per 1,000 is {found.value:,.4g} [{found.low:,.4g}, {found.high:,.4g}] on {found.n:,} matured rows"
-    check = _measured(name, found, limit)
+    check = measured(name, found, limit)
     if found.low > limit:
         return replace(check, status=ACT, detail=f"{said}, all of it above {limit:g}")
     if found.value > limit:
@@ -49,7 +47,8 @@ def _ceiling(name: str, found: Estimate | None, limit: float, why: str) -> Check
     return replace(check, detail=f"{said}, limit {limit:g}")
 
 
-def _measured(name: str, found: Estimate, limit: float) -> Check:
+def measured(name: str, found: Estimate, limit: float | None) -> Check:
+    """Return a passed check with what was found."""
     return Check(
         name=name,
         status=OK,

@@ -40,7 +40,7 @@ def open_warehouse(policy: Data, root: Path, *, cache: Path | None, as_of: datet
     try:
         table = Table(policy, root, folder.path)
         return Warehouse(policy, as_of.astimezone(UTC), table, folder)
-    except BaseException:
+    except BaseException:  # whatever ends it, Ctrl-C too, leaves no folder behind
         folder.remove()
         raise
 
