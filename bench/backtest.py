@@ -4,8 +4,8 @@
     .venv/bin/python bench/backtest.py --bank bank.parquet     # and UCI Bank Marketing, which is not here
 
 The tables stand in docs/how-to/backtest.md. Only what differs from the defaults of Rehone is written
-below: facts of the data, and the floors of the gate, which no default can know; and the limit of age,
-27 days for 30, so that it acts at each decision 28 days apart as 30 would at daily ones on day 31.
+below: facts of the data, and the floors of the gate, which no default can know. Decisions are 31 days
+apart: the first day on which the default limit of age, 30 days, acts in production.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ max_label_rate = 0.60
 stale_after_days = 7
 [trigger]
 ignore = ["season", "temp", "atemp"]
-max_age_days = 27
 [gate]
 min_recall = 0.50
 min_roc_auc = 0.85
@@ -52,7 +51,6 @@ max_label_rate = 0.50
 max_null_jump = 0.50
 [trigger]
 ignore = ["temp", "dewp", "humid", "pressure"]
-max_age_days = 27
 [train]
 cost_false_negative = 3
 [gate]
@@ -72,7 +70,6 @@ max_label_rate = 0.80
 stale_after_days = 14
 min_rows = 200
 [trigger]
-max_age_days = 27
 [train]
 cost_false_negative = 5
 [gate]
@@ -117,7 +114,7 @@ def verdict(found: Backtest) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bank", type=Path, help="bank_marketing.parquet with event_date and label")
-    parser.add_argument("--every", type=float, default=28)
+    parser.add_argument("--every", type=float, default=31)
     parser.add_argument("--parallel", type=int)
     parser.add_argument("--only", choices=["bike", "flights", "bank"])
     asked = parser.parse_args()
