@@ -22,8 +22,7 @@ from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import ArtifactError, Corrupt, DataError, TrainingError
 from rehone.pipeline.evidence import Champion
-from rehone.pipeline.publishing import profile_of_scene
-from rehone.pipeline.scene import Scene
+from rehone.pipeline.publishing import remembered
 from rehone.pipeline.taking import Taken, columns_of, history_window, take, trailing_window
 from rehone.records import (
     Contract,
@@ -241,7 +240,7 @@ def _fitted(history: History, config: Config, day: datetime, made: tuple[Taken, 
 class _Searched:
     """What the profile of a version is made of, as the pipeline finds it in a search."""
 
-    predictor: Echo
+    predictor: Predictor
     oof_index: NDArray[np.int64]
     oof_scores: NDArray[np.float64]
 
@@ -250,11 +249,8 @@ def profile_of(history: History, config: Config, fitted: Fitted) -> Profile:
     """Return the profile that a run would have published with a model."""
     past = Past(history, fitted.as_of)
     rows = past.labelled(trailing_window(config, fitted.as_of), columns_of(config, past.features()))
-    scene = Scene(config, *(cast(Any, None) for _ in range(4)))
-    scene.rows, scene.split = rows, fitted.split
     places = np.searchsorted(rows[ROW].to_numpy(), fitted.oof_rows)
-    scene.search = cast(train.Search, _Searched(echo(fitted), places, fitted.oof_scores))
-    return profile_of_scene(scene, scene.held)
+    return remembered(config, rows, fitted.split, _Searched(cast(Predictor, echo(fitted)), places, fitted.oof_scores))
 
 
 # --- remembering them -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import polars as pl
 from rehone.config import Data
 from rehone.data.files import READ_ERRORS, FileInfo, has_date
 from rehone.data.times import INSTANT, TIME, instant, is_time
+from rehone.errors import DataError
 from rehone.records import Check, CheckStatus, FeatureKind
 
 _NAMED_FILES = 12
@@ -285,3 +287,19 @@ def named(paths: Sequence[str]) -> str:
 
 def _them(paths: Sequence[str]) -> str:
     return "that file" if len(paths) == 1 else "those files"
+
+
+def need_label_times(policy: Data, columns: Mapping[str, pl.DataType], files: int) -> None:
+    """Refuse a source that does not say when labels became known, where it is asked to.
+
+    Raises:
+        DataError: no file has the column.
+    """
+    name = policy.label_time_column
+    if name is None or name in columns:
+        return
+    near = difflib.get_close_matches(name, columns, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(list(columns)[:20])}."
+    raise DataError(
+        f"label_time_column {name!r} is in none of {files} files: {hint} Correct it, or use label_delay_days"
+    )

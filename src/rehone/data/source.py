@@ -21,7 +21,7 @@ from rehone.data.facts import CLOCK_TOLERANCE, ODD_LABEL, DataFacts, View, ask, 
 from rehone.data.files import READ_ERRORS, FileInfo, unreadable
 from rehone.data.frames import Reader, is_inside
 from rehone.data.opening import TICK, Opened, open_files, reading
-from rehone.data.schema import agree, family, named, reserved
+from rehone.data.schema import agree, family, named, need_label_times, reserved
 from rehone.data.times import TIME, midnight
 from rehone.errors import DataError
 from rehone.records import Check, Counts, DataFile, DataWindow, Profile, Window
@@ -68,7 +68,7 @@ class Source:
         self._policy = policy
         self._cache = cache
         self._agreed = agree(opened.files, policy)
-        _need_label_times(policy, self._agreed.columns, len(opened.files))
+        need_label_times(policy, self._agreed.columns, len(opened.files))
         self._reader = Reader(policy, self._agreed.columns, as_of)
         self._found = (*opened.findings, *self._agreed.findings)
         self._failed: tuple[Check, ...] = ()
@@ -418,22 +418,6 @@ class Source:
         return repr(
             (reading(policy), sorted(policy.categorical), policy.score_column in columns, policy.score_column, kinds)
         )
-
-
-def _need_label_times(policy: Data, columns: Mapping[str, pl.DataType], files: int) -> None:
-    """Refuse a source that does not say when labels became known, where it is asked to.
-
-    Raises:
-        DataError: no file has the column.
-    """
-    name = policy.label_time_column
-    if name is None or name in columns:
-        return
-    near = difflib.get_close_matches(name, columns, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(list(columns)[:20])}."
-    raise DataError(
-        f"label_time_column {name!r} is in none of {files} files: {hint} Correct it, or use label_delay_days"
-    )
 
 
 def _digest(file: FileInfo) -> str | None:

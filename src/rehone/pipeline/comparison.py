@@ -89,13 +89,17 @@ def seen(found: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None:
 
 
 def _seen_by_champion(matter: Matter, held: pl.DataFrame) -> np.ndarray | None:
-    champion = matter.champion
-    if champion is None or champion.version is None or champion.fingerprints is None:
+    contract = _readable_here(matter, held)
+    if contract is None or matter.champion is None:
         return None
-    contract = champion.version.manifest.contract
-    if any(name not in held.columns for name in contract.names):
-        return None
-    return seen(marks(matter.config, held, contract), champion.fingerprints)
+    return seen(marks(matter.config, held, contract), matter.champion.fingerprints)
+
+
+def _readable_here(matter: Matter, held: pl.DataFrame) -> Contract | None:
+    """Return what the champion reads, where these rows have all of it."""
+    version = matter.champion.version if matter.champion else None
+    contract = version.manifest.contract if version else None
+    return contract if contract and all(name in held.columns for name in contract.names) else None
 
 
 def _near_marks(rows: pl.DataFrame, contract: Contract) -> np.ndarray:
@@ -117,13 +121,10 @@ def _near(found: np.ndarray, trained_on: np.ndarray | None) -> np.ndarray | None
 
 
 def _near_champion(matter: Matter, held: pl.DataFrame) -> np.ndarray | None:
-    champion = matter.champion
-    if champion is None or champion.version is None or champion.near is None:
+    contract = _readable_here(matter, held)
+    if contract is None or matter.champion is None:
         return None
-    contract = champion.version.manifest.contract
-    if any(name not in held.columns for name in contract.names):
-        return None
-    return _near(_near_marks(held, contract), champion.near)
+    return _near(_near_marks(held, contract), matter.champion.near)
 
 
 def _earlier_shares(matter: Matter) -> list[float]:

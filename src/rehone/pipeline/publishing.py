@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rehone import artifact, codec, estimate, profile, signing
+from rehone.artifact import Predictor
+from rehone.config import Config
 from rehone.pipeline.comparison import marks
 from rehone.pipeline.scene import Ending, Scene
 from rehone.pipeline.taking import weights_of
-from rehone.records import Manifest, Profile, Window
+from rehone.records import Manifest, Profile, Split, Window
 
 
 def publish(scene: Scene) -> Ending | None:
@@ -20,7 +24,7 @@ def publish(scene: Scene) -> Ending | None:
     held = scene.held
     files = artifact.pack(
         predictor,
-        profile_of_scene(scene, held),
+        remembered(scene.config, scene.rows, scene.split, scene.search, scene.population),
         artifact.make_golden(predictor, held, seed=scene.config.project.seed),
         fingerprints=_fingerprints(scene),
         allow_joblib=scene.config.deploy.allow_joblib,
@@ -54,36 +58,48 @@ def _near(scene: Scene) -> np.ndarray:
     return own if theirs is None else np.concatenate([own, theirs])
 
 
-def profile_of_scene(scene: Scene, held: pl.DataFrame) -> Profile:
-    """Return what the version is to remember of its trailing rows, with out-of-sample scores of all of them."""
-    predictor = scene.search.predictor
-    window = Window(scene.split.train.start, scene.split.holdout.end)
-    trailing = scene.rows.filter(pl.col("__time__") >= window.start)
-    last = slice(scene.rows.height - trailing.height, None)
-    scores = np.full(scene.rows.height, np.nan)
-    scores[scene.search.oof_index] = scene.search.oof_scores
-    scores[scene.rows.height - held.height :] = predictor.predict_proba(held)
-    if scene.population is not None:  # a sample was drawn, and the counts are of all rows
-        found = profile.scored_drawn(trailing["__time__"], scores[last], weights_of(trailing))
-        drawn = replace(scene.population, scores=found, threshold=predictor.threshold)
-        return _with_worth(drawn, scene, trailing, scores[last])
-    made = profile.build(
-        trailing,
-        predictor.contract,
-        window=window,
-        label=scene.config.data.label,
-        scores=scores[last],
-        threshold=predictor.threshold,
-    )
-    return _with_worth(made, scene, trailing, scores[last])
+class Answers(Protocol):
+    """What a search found, as far as a profile is made of it: `oof_scores` (m,) of the rows `oof_index` (m,)."""
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model that won."""
+
+    @property
+    def oof_index(self) -> NDArray[np.int64]:
+        """Rows that it answered without having learned from them."""
+
+    @property
+    def oof_scores(self) -> NDArray[np.float64]:
+        """What it answered."""
 
 
-def _with_worth(made: Profile, scene: Scene, rows: pl.DataFrame, scores: np.ndarray) -> Profile:
-    """Remember what out-of-sample scores were worth, so that later ones can be estimated before labels are due."""
+def remembered(
+    config: Config, rows: pl.DataFrame, split: Split, found: Answers, population: Profile | None = None
+) -> Profile:
+    """Return what a version is to remember of its trailing rows, with out-of-sample scores of all of them.
+
+    `rows` are sorted by time, those of the holdout last. With a `population`, they are a sample of
+    it, and its counts are of all rows.
+    """
+    predictor, label = found.predictor, config.data.label
+    window = Window(split.train.start, split.holdout.end)
+    held = rows.filter(pl.col("__time__") >= split.holdout.start)
+    trailing = rows.filter(pl.col("__time__") >= window.start)
+    scores = np.full(rows.height, np.nan)
+    scores[found.oof_index] = found.oof_scores
+    scores[rows.height - held.height :] = predictor.predict_proba(held)
+    own = scores[rows.height - trailing.height :]
+    if population is None:
+        threshold = predictor.threshold
+        made = profile.build(trailing, predictor.contract, window=window, label=label, scores=own, threshold=threshold)
+    else:
+        drawn = profile.scored_drawn(trailing["__time__"], own, weights_of(trailing))
+        made = replace(population, scores=drawn, threshold=predictor.threshold)
     if made.scores is None:
         return made
-    labels = rows[scene.config.data.label].cast(pl.Float64).to_numpy()
-    return replace(made, scores=estimate.with_worth(made.scores, scores, labels, weights_of(rows)))
+    labels = trailing[label].cast(pl.Float64).to_numpy()
+    return replace(made, scores=estimate.with_worth(made.scores, own, labels, weights_of(trailing)))
 
 
 def _manifest(scene: Scene) -> Manifest:
