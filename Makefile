@@ -11,7 +11,7 @@ EXTRAS_tools := prefect,kubeflow,mlflow,wandb
 EXTRAS_airflow := airflow
 EXTRAS_engines := objects,duckdb,postgres,engines,xgboost,dask,ray
 
-.PHONY: demo test test-integrations $(ENVIRONMENTS:%=test-%) soak simulations quick lint bench bench-serve proof docs clean
+.PHONY: demo test test-pages test-integrations $(ENVIRONMENTS:%=test-%) soak simulations quick lint bench bench-serve proof docs clean
 
 demo: $(READY)  ## two years of real data, month by month, with a live service
 	$(BIN)/python examples/bike_high_demand/demo.py
@@ -29,6 +29,9 @@ $(ENVIRONMENTS:%=test-%): test-%: .envs/%/.ready
 
 soak: $(READY)  ## pages pasted whole, whole drills and replays, and real services under load for a long time
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
+
+test-pages: $(READY)  ## the pages in a real browser: Chromium or Chrome on the PATH, or $$CHROMIUM
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/pages
 
 quick: $(READY)  ## the tests without simulations and crash matrices
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not simulation"
@@ -57,7 +60,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rehone needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . --group test --group lint --group bench --group integrations
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . --group test --group lint --group bench --group integrations --group pages
 	touch $(READY)
 
 .envs/%/.ready: pyproject.toml tests/integrations/%/constraints.txt tests/integrations/%/requirements.txt | $(READY)

@@ -22,7 +22,20 @@ from rehone.cli.commands import app
 from rehone.cli.endings import EXIT_CODES
 from rehone.cli.template import sections
 from rehone.config import Config, section_model
-from rehone.records import deployments, evidence, facts, models, profiles, runs, words
+from rehone.records import (
+    calibration,
+    deployments,
+    evidence,
+    facts,
+    figures,
+    foresight,
+    health,
+    models,
+    profiles,
+    proofs,
+    runs,
+    words,
+)
 
 PAGES = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/generate.py: change the code, then run `python docs/generate.py` -->"
@@ -166,7 +179,20 @@ def _type(schema: dict[str, Any]) -> str:
 
 def nouns() -> Iterator[tuple[str, type]]:
     """Walk the modules of `records` from the words to the runs, each from top to bottom."""
-    for module in (words, facts, profiles, evidence, models, deployments, runs):
+    for module in (
+        words,
+        facts,
+        profiles,
+        evidence,
+        foresight,
+        models,
+        deployments,
+        figures,
+        health,
+        runs,
+        calibration,
+        proofs,
+    ):
         yield from ((n, t) for n, t in vars(module).items() if inspect.isclass(t) and t.__module__ == module.__name__)
 
 

@@ -113,6 +113,9 @@ def test_every_example_of_a_key_without_a_default_is_a_value_that_the_key_takes(
         if key == "data.label_completeness":
             when = "data.label_time_column"
             settings[when] = Setting(key=when, value="known_at", why="an example")
+        if key == "alerts.webhook_secret_file":
+            where = "alerts.webhook"
+            settings[where] = Setting(key=where, value=EXAMPLES[where], why="an example")
         text = write(settings)
         found = getattr(getattr(parse_config(text), section), name)
         assert (list(found) if isinstance(found, tuple) else found) == value

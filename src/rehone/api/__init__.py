@@ -11,16 +11,19 @@ What training needs is imported only where it is used: a rollback works when it 
 Only the doors (this package and the command line) read the clock, the user and git.
 """
 
+from rehone.api.approving import approve, reject
 from rehone.api.backtesting import backtest
 from rehone.api.calibrating import apply_calibration, calibrate
 from rehone.api.door import When, Where, moment
 from rehone.api.drilling import drill
 from rehone.api.forecasting import forecasts
 from rehone.api.replaying import replay
+from rehone.api.reporting import book, report, why
 from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
 from rehone.api.standing import deployments, doctor, history, show, status
 from rehone.api.telling import deliveries, tell
 from rehone.api.versions import load, rollback
+from rehone.api.wellbeing import breaker, health, reset_breaker
 from rehone.config import CONFIG_NAME
 
 __all__ = [
@@ -29,7 +32,10 @@ __all__ = [
     "When",
     "Where",
     "apply_calibration",
+    "approve",
     "backtest",
+    "book",
+    "breaker",
     "calibrate",
     "check",
     "close_run",
@@ -38,10 +44,14 @@ __all__ = [
     "doctor",
     "drill",
     "forecasts",
+    "health",
     "history",
     "load",
     "moment",
+    "reject",
     "replay",
+    "report",
+    "reset_breaker",
     "resume_run",
     "rollback",
     "run_pipeline",
@@ -49,4 +59,5 @@ __all__ = [
     "show",
     "status",
     "tell",
+    "why",
 ]

@@ -13,16 +13,24 @@ import click
 
 from rehone import __version__
 from rehone.cli import endings
+from rehone.cli.alerts import alerts
+from rehone.cli.approve import approve, breaker, reject
 from rehone.cli.backtest import backtest
 from rehone.cli.calibrate import calibrate
+from rehone.cli.completion import completion
 from rehone.cli.drill import drill
 from rehone.cli.endings import Session
 from rehone.cli.fleet import fleet
 from rehone.cli.forecasts import forecasts
+from rehone.cli.health import health
 from rehone.cli.keys import keys
-from rehone.cli.options import project_option
+from rehone.cli.metrics import metrics
+from rehone.cli.options import json_option, project_option
+from rehone.cli.printing import print_json, print_lines
 from rehone.cli.replay import replay
+from rehone.cli.report import dashboard, report
 from rehone.cli.schedule import schedule
+from rehone.cli.why import why
 
 if TYPE_CHECKING:
     from rehone.records import Check, Deployment, RunRecord, StageEnd
@@ -38,10 +46,6 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
             f"{value!r} is not a date: write 2026-08-31, or 2026-08-31T14:00+02:00 for a moment"
         ) from None
     return value
-
-
-def _json(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")(command)
 
 
 def _as_of(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +102,7 @@ def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
 @click.option(
     "--resume", metavar="RUN", help="Go on with a run that is made stage by stage, after its last finished one."
 )
-@_json
+@json_option
 def run(project: str, as_of: str | None, force: bool, quiet: bool, resume: str | None, as_json: bool) -> int:
     """Retrain if there is a reason, judge the challenger, deploy it if it is no worse.
 
@@ -120,11 +124,11 @@ def run(project: str, as_of: str | None, force: bool, quiet: bool, resume: str |
 
 def _print_ending(record: RunRecord, project: str, *, quiet: bool, as_json: bool) -> int:
     if as_json:
-        _print_json(record)
+        print_json(record)
     else:
         from rehone.cli.show import run_ending
 
-        _print(run_ending(record, project, quiet=quiet, width=_width()))
+        print_lines(run_ending(record, project, quiet=quiet, width=_width()))
     return endings.of_run(record)
 
 
@@ -139,7 +143,7 @@ def _print_ending(record: RunRecord, project: str, *, quiet: bool, as_json: bool
 )
 @_as_of
 @click.option("--force", is_flag=True, help="With check: train even without a reason.")
-@_json
+@json_option
 def stage(name: str, project: str, run_id: str | None, as_of: str | None, force: bool, as_json: bool) -> int:
     """Make one stage of a run: check, validate, train, judge, deploy; or close an open run.
 
@@ -169,11 +173,11 @@ def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
 
     record = None if end.status is None else api.show(project, end.run_id)
     if as_json:
-        _print_json(end)
+        print_json(end)
     elif isinstance(record, RunRecord):
-        _print(run_ending(record, project, quiet=False, width=_width()))
+        print_lines(run_ending(record, project, quiet=False, width=_width()))
     else:
-        _print(stage_end(end, project))
+        print_lines(stage_end(end, project))
     if end.status is RunStatus.SKIPPED:
         return endings.NOTHING_TO_DO
     return endings.of_run(record) if isinstance(record, RunRecord) else endings.GOOD
@@ -182,7 +186,7 @@ def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
 @app.command()
 @project_option
 @_as_of
-@_json
+@json_option
 def check(project: str, as_of: str | None, as_json: bool) -> int:
     """Say whether a run would retrain now, and why. Changes nothing.
 
@@ -193,7 +197,7 @@ def check(project: str, as_of: str | None, as_json: bool) -> int:
     from rehone.records import CheckStatus
 
     preview = api.check(project, as_of=as_of)
-    _print_json(preview) if as_json else _print(preview_lines(preview, _width()))
+    print_json(preview) if as_json else print_lines(preview_lines(preview, _width()))
     blocked = preview.trigger is not None and preview.trigger.blocked
     refused = blocked or any(found.status is CheckStatus.ACT for found in preview.data_checks)
     return endings.MUST_FIX if refused else endings.GOOD
@@ -201,21 +205,21 @@ def check(project: str, as_of: str | None, as_json: bool) -> int:
 
 @app.command()
 @project_option
-@_json
+@json_option
 def status(project: str, as_json: bool) -> int:
     """Say what is live, since when and by whom, who serves it, and what to do next."""
     from rehone import api
     from rehone.cli.status import status_lines
 
     found = api.status(project)
-    _print_json(found) if as_json else _print(status_lines(found, project, width=_width()))
+    print_json(found) if as_json else print_lines(status_lines(found, project, width=_width()))
     return endings.GOOD
 
 
 @app.command()
 @project_option
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N runs. Default: all.")
-@_json
+@json_option
 def history(project: str, limit: int | None, as_json: bool) -> int:
     """List the runs, oldest first: when, how they ended and why they trained.
 
@@ -227,17 +231,17 @@ def history(project: str, limit: int | None, as_json: bool) -> int:
     records = api.history(project)
     records = records[-limit:] if limit else records
     if as_json:
-        _print_json([history_entry(record) for record in records])
+        print_json([history_entry(record) for record in records])
     else:
-        _print(history_lines(records, project, width=_width()))
-        _print(manual_lines(api.deployments(project), width=_width()))
+        print_lines(history_lines(records, project, width=_width()))
+        print_lines(manual_lines(api.deployments(project), width=_width()))
     return endings.GOOD
 
 
 @app.command()
 @click.argument("ref", metavar="RUN|VERSION")
 @project_option
-@_json
+@json_option
 def show(ref: str, project: str, as_json: bool) -> int:
     """Tell the whole story of a run, or the facts of a version.
 
@@ -250,11 +254,11 @@ def show(ref: str, project: str, as_json: bool) -> int:
 
     found = api.show(project, ref)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif isinstance(found, RunRecord):
-        _print(run_lines(found, project, width=_width(), deliveries=api.deliveries(project, found.run_id)))
+        print_lines(run_lines(found, project, width=_width(), deliveries=api.deliveries(project, found.run_id)))
     else:
-        _print(version_lines(found, project, width=_width()))
+        print_lines(version_lines(found, project, width=_width()))
     return endings.GOOD
 
 
@@ -266,14 +270,14 @@ def show(ref: str, project: str, as_json: bool) -> int:
     help="Version to go back to, or its beginning; 'none' serves nothing. Default: the confirmed one before the live one.",
 )
 @click.option("--because", metavar="TEXT", default="", help="Reason, kept in the deployment log.")
-@_json
+@json_option
 def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
     """Put an earlier version back, in milliseconds; needs neither data nor training code."""
     from rehone import api
     from rehone.cli.status import rollback_lines
 
     def say(made: Deployment) -> None:
-        _print_json(made) if as_json else _print(rollback_lines(made, _width()))
+        print_json(made) if as_json else print_lines(rollback_lines(made, _width()))
 
     api.rollback(project, to=to, because=because, listen=say)
     return endings.GOOD
@@ -289,7 +293,7 @@ def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
     help="Tell trackers of all runs from that day on, even of those before they were configured.",
 )
 @click.option("--deep", is_flag=True, help="Also drill the gate and the service, as `rehone drill` does: minutes.")
-@_json
+@json_option
 def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, as_json: bool) -> int:
     """Look for what is broken or left over, and heal what can be healed.
 
@@ -300,7 +304,7 @@ def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, as_j
     from rehone.records import CheckStatus
 
     checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run, tell_since=tell_since, deep=deep)
-    _print_json(checks) if as_json else _print(doctor_lines(checks, _width()))
+    print_json(checks) if as_json else print_lines(doctor_lines(checks, _width()))
     return endings.MUST_FIX if any(found.status is CheckStatus.ACT for found in checks) else endings.GOOD
 
 
@@ -348,6 +352,8 @@ def serve(
     )
 
 
+for _command in (approve, reject, breaker, why, report, dashboard, health, alerts, metrics):
+    app.add_command(_command)
 app.add_command(backtest)
 app.add_command(calibrate)
 app.add_command(forecasts)
@@ -356,6 +362,7 @@ app.add_command(drill)
 app.add_command(fleet)
 app.add_command(schedule)
 app.add_command(keys)
+app.add_command(completion)
 
 
 def _ask(question: str, choices: tuple[str, ...]) -> str:
@@ -363,23 +370,6 @@ def _ask(question: str, choices: tuple[str, ...]) -> str:
         click.echo(f"  {number}  {choice}")
     picked = click.prompt(question, type=click.IntRange(1, len(choices)), default=1)
     return choices[int(picked) - 1]
-
-
-def _print_json(record: object) -> None:
-    from rehone.codec import encode
-
-    _say(encode(record).decode())
-
-
-def _print(lines: list[str]) -> None:
-    _say("".join(f"{line}\n" for line in lines))
-
-
-def _say(text: str) -> None:
-    try:
-        click.echo(text, nl=False)
-    except BrokenPipeError:  # `rehone check | head -1` keeps the exit code of the check
-        endings.unread()
 
 
 def _width() -> int:

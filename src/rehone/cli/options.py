@@ -18,3 +18,8 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Folder of the project, or the path of its rehone.toml.",
     )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json`, by which a command prints its record and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")(command)

@@ -48,6 +48,14 @@ EXAMPLES: Mapping[str, Any] = {
     "trackers.mlflow_model": "cancellations",
     "trackers.wandb_project": "cancellations",
     "trackers.wandb_entity": "risk-team",
+    "alerts.apprise": "apprise.yml",
+    "alerts.webhook": "https://hooks.example.org/rehone",
+    "alerts.webhook_secret_file": "webhook.secret",
+    "alerts.quiet_hours": "22:00-07:00",
+    "alerts.dashboard_url": "http://127.0.0.1:8010",
+    "metrics.textfile": "/var/lib/node_exporter/cancellations.prom",
+    "metrics.pushgateway": "http://127.0.0.1:9091",
+    "dashboard.token_file": "operator.token",
 }
 """What keys without a default might look like; commented out in the file."""
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers, passwords
+from rehone.config.people import Alerts, Dashboard, Health, Metrics
 from rehone.config.replays import Backtest
 from rehone.config.service import Predictions, Serve, Shadow
 from rehone.config.training import Train
@@ -241,6 +242,11 @@ class Trigger(Section):
     max_trainings_per_30_days: int | None = Field(
         10, ge=1, description='trainings in 30 days above which only force acts; "off" for never'
     )
+    max_lost_in_a_row: int | None = Field(
+        3,
+        ge=1,
+        description='challengers lost in a row (rejected, inconclusive, rolled back) at which retraining stops until `rehone breaker --reset`; "off" for never',
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Trigger:
@@ -295,6 +301,13 @@ class Deploy(Section):
     health_url: str | None = Field(
         None, description="health page of a service that is not Rehone's; its JSON must report the version"
     )
+    approval: Literal["auto", "manual"] = Field(
+        "auto",
+        description='"manual": a challenger that passed the gate waits until `rehone approve` or `rehone reject`',
+    )
+    approval_hours: Positive = Field(
+        72, description="how long a challenger waits for a person; then its run ends as inconclusive"
+    )
     health_version_key: str = Field("version", description="key of that JSON that holds the version id")
     trial_seconds: float = Field(
         30, gt=0, description="time in which every replica must serve the new version, else it is rolled back"
@@ -341,6 +354,10 @@ class Config(Section):
     shadow: Shadow = Field(default_factory=Shadow)
     storage: Storage = Field(default_factory=Storage)
     trackers: Trackers = Field(default_factory=Trackers)
+    health: Health = Field(default_factory=Health)
+    alerts: Alerts = Field(default_factory=Alerts)
+    metrics: Metrics = Field(default_factory=Metrics)
+    dashboard: Dashboard = Field(default_factory=Dashboard)
     backtest: Backtest = Field(default_factory=Backtest)
     root: Path = Field(Path(), exclude=True, repr=False)
 
@@ -401,6 +418,12 @@ class Config(Section):
     @property
     def predictions_path(self) -> Place:
         return place_of(self.root, self.predictions.folder)
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """Return who is told of every run that has ended: trackers, alerts, metrics."""
+        own = (("alerts", self.alerts.there), ("metrics", self.metrics.there))
+        return (*self.trackers.use, *(name for name, there in own if there))
 
     def as_json(self) -> dict[str, Any]:
         """Return every key with its value, defaults too, as plain JSON."""

@@ -104,6 +104,14 @@ def _opened(config: Config, name: str) -> Tracker:
         from rehone.integrations.mlflow import MlflowTracker
 
         return MlflowTracker(config)
+    if name == "alerts":
+        from rehone.integrations.alerts import AlertsListener
+
+        return AlertsListener(config)
+    if name == "metrics":
+        from rehone.integrations.prometheus import MetricsListener
+
+        return MetricsListener(config)
     from rehone.integrations.wandb import WandbTracker
 
     return WandbTracker(config)

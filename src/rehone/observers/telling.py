@@ -73,7 +73,7 @@ def tell(
             nothing that is over already.
         reach: tell every tracker of what began then or later, whatever it was told until now.
     """
-    if not config.trackers.use:
+    if not config.listeners:
         return ()
     try:
         return _tell(config, tuple(subjects()), clock, (since or clock(), reach))
@@ -87,21 +87,21 @@ def tell(
 
 def deliveries(config: Config, subject: str) -> tuple[Delivery, ...]:
     """Return how the delivery of a subject stands, for every tracker that is or was to be told of it."""
-    named = dict.fromkeys((*config.trackers.use, *_folders(config)))
+    named = dict.fromkeys((*config.listeners, *_folders(config)))
     found = (Outbox.of(config, tracker).find(subject) for tracker in named)
     return tuple(delivery for delivery in found if delivery is not None)
 
 
 def pending(config: Config, subjects: Callable[[], Iterable[Subject]]) -> tuple[Check, ...]:
     """Say what each configured tracker was not told yet, without telling it."""
-    if not config.trackers.use:
+    if not config.listeners:
         return ()
     try:
         everything = tuple(subjects())
     except RehoneError as error:  # another check says what is wrong with the log or the records
         log.warning("trackers not looked at", extra={"because": repr(error)})
         everything = ()
-    return tuple(_look(Outbox.of(config, tracker), everything) for tracker in config.trackers.use)
+    return tuple(_look(Outbox.of(config, tracker), everything) for tracker in config.listeners)
 
 
 def _look(outbox: Outbox, subjects: Sequence[Subject]) -> Check:
@@ -120,7 +120,7 @@ def _tell(
 ) -> tuple[Check, ...]:
     (since, reach), seconds = bounds, config.trackers.timeout_seconds
     with contextlib.ExitStack() as held:
-        outboxes = [Outbox.of(config, tracker) for tracker in config.trackers.use]
+        outboxes = [Outbox.of(config, tracker) for tracker in config.listeners]
         mine = [outbox for outbox in outboxes if held.enter_context(outbox.lock(seconds))]
         for outbox in mine:
             outbox.add(s.name for s in _fresh(outbox, subjects, outbox.reach(reach) if reach else outbox.begin(since)))

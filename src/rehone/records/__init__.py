@@ -29,7 +29,18 @@ from rehone.records.evidence import (
     TriggerDecision,
 )
 from rehone.records.facts import Check, Contract, Feature, Window, worst
+from rehone.records.figures import Calibrated, Curves, Figures, Histogram, Importance
 from rehone.records.foresight import DelayCurve, Estimate, Estimated, HeldEstimate, Probe, Realised, Shift, TrackRecord
+from rehone.records.health import (
+    Alert,
+    AlertKind,
+    Approval,
+    Breaker,
+    BreakerReset,
+    Health,
+    RunSummary,
+    Why,
+)
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Draw, Metrics, Split, Verdict
 from rehone.records.profiles import Counts, FeatureProfile, Profile, ScoreProfile, Spread
 from rehone.records.proofs import DrillReport, Pairs, Replay, Sabotage
@@ -58,7 +69,13 @@ from rehone.records.words import (
 )
 
 __all__ = [
+    "Alert",
+    "AlertKind",
+    "Approval",
     "Attempts",
+    "Breaker",
+    "BreakerReset",
+    "Calibrated",
     "Calibration",
     "CalibrationSignal",
     "CalibrationWindow",
@@ -69,6 +86,7 @@ __all__ = [
     "Contract",
     "Counts",
     "Coverage",
+    "Curves",
     "DataFile",
     "DataWindow",
     "DelayCurve",
@@ -87,9 +105,13 @@ __all__ = [
     "FeatureDrift",
     "FeatureKind",
     "FeatureProfile",
+    "Figures",
     "FileDigest",
     "FleetRun",
+    "Health",
     "HeldEstimate",
+    "Histogram",
+    "Importance",
     "Manifest",
     "Metrics",
     "ModelVersion",
@@ -107,6 +129,7 @@ __all__ = [
     "Replica",
     "RunRecord",
     "RunStatus",
+    "RunSummary",
     "Sabotage",
     "ScoreDrift",
     "ScoreProfile",
@@ -124,6 +147,7 @@ __all__ = [
     "TriggerDecision",
     "TriggerKind",
     "Verdict",
+    "Why",
     "Window",
     "short_id",
     "worst",

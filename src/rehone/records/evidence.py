@@ -112,11 +112,16 @@ class Skew:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """What earlier runs did, as far as a trigger needs to know it."""
+    """What earlier runs did, as far as a trigger needs to know it.
+
+    `lost_in_a_row` counts challengers that were rejected, inconclusive or rolled back since one went live, or
+    since a person reset the breaker.
+    """
 
     last_trained: datetime | None = None
     rejected_in_a_row: int = 0
     trained_last_30_days: int = 0
+    lost_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

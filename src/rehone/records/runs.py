@@ -12,6 +12,7 @@ from rehone.records.deployments import Deployment, ModelVersion, Replica, Shadow
 from rehone.records.evidence import Evidence, TriggerDecision
 from rehone.records.facts import Check
 from rehone.records.foresight import Probe, Realised
+from rehone.records.health import Approval
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Split, Verdict
 from rehone.records.words import RunStatus, TriggerKind
 
@@ -45,7 +46,8 @@ class RunRecord:
 
     `staged_until` is set while a run is made stage by stage: until then nobody else may run.
     `judged` names the file beside the record that holds all the gate was given; `realised` is what
-    became of earlier promotions, as far as this run could see.
+    became of earlier promotions, as far as this run could see. `figures` names the file that pages are
+    drawn from, and `approval` is there when a person was asked.
 
     Reads like a mapping too: `record["status"]`, `"verdict" in record`, `dict(record)`.
     """
@@ -85,6 +87,8 @@ class RunRecord:
     probe: Probe | None = None
     judged: DataFile | None = None
     realised: tuple[Realised, ...] = ()
+    figures: DataFile | None = None
+    approval: Approval | None = None
 
     @property
     def retry(self) -> bool:

@@ -1,0 +1,1 @@
+"""Decide what a person is told of, in one line each; pure."""

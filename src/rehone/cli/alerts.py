@@ -1,0 +1,52 @@
+"""List, try and send alerts."""
+
+from __future__ import annotations
+
+import click
+
+from rehone.cli import endings
+from rehone.cli.options import json_option, project_option
+from rehone.cli.printing import print_json, print_lines
+from rehone.cli.text import width
+
+
+@click.group()
+def alerts() -> None:
+    """Say which alerts were sent and which wait; try the addresses; send what waits."""
+
+
+@alerts.command("list")
+@project_option
+@click.option("--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Newest N.")
+@json_option
+def list_(project: str, limit: int, as_json: bool) -> int:
+    """List the newest alerts: sent, waiting (and why), or left out as told before."""
+    from rehone.integrations import alerts as door
+
+    found = door.listed(project, limit)
+    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    return endings.GOOD
+
+
+@alerts.command()
+@project_option
+@json_option
+def test(project: str, as_json: bool) -> int:
+    """Send a test alert to every address now, whatever the hour; exits with 2 if one of them cannot be reached."""
+    from rehone.integrations import alerts as door
+
+    found = door.test(project)
+    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    return endings.GOOD if all(one.sent_at is not None for one in found) else endings.MUST_FIX
+
+
+@alerts.command()
+@project_option
+@json_option
+def send(project: str, as_json: bool) -> int:
+    """Send what waits and may be sent at this hour; runs and `rehone doctor` do so too."""
+    from rehone.integrations import alerts as door
+
+    found = door.send(project)
+    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    return endings.GOOD if all(one.sent_at is not None or one.held for one in found) else endings.MUST_FIX

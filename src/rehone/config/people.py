@@ -1,0 +1,130 @@
+"""Name the keys of what people see: the pipeline's health, alerts, metrics and the dashboard."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator, model_validator
+
+from rehone.config.base import Positive, Section, Share
+
+AlertName = Literal[
+    "failed",
+    "rolled_back",
+    "rejected",
+    "inconclusive",
+    "deployed",
+    "approval",
+    "breaker",
+    "gate_failures",
+    "declines",
+    "false_alarms",
+    "stale",
+    "regret",
+]
+_QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
+
+class Health(Section):
+    """When the pipeline's own figures are bad enough to say so."""
+
+    last_runs: int = Field(20, ge=1, description="newest judged runs that the gate failure share is counted over")
+    max_gate_failure_share: Share | None = Field(
+        0.2, description='share of judged challengers that the gate may refuse before it is said; "off" for never'
+    )
+    declines: int | None = Field(
+        3,
+        ge=2,
+        description='retrains in a row that each went live with a smaller ROC-AUC before it is said; "off" for never',
+    )
+
+
+class Alerts(Section):
+    """Who is told when something happened; an alert that cannot be sent never changes the run, and is kept for later."""
+
+    apprise: str | None = Field(
+        None,
+        description="Apprise configuration file (text or YAML) with the addresses to write to: mail, Slack, Teams, PagerDuty and a hundred more",
+    )
+    webhook: str | None = Field(None, description="address that each alert is posted to as JSON")
+    webhook_secret_file: str | None = Field(
+        None, description="file of the secret that signs each post to alerts.webhook, as Standard Webhooks lays down"
+    )
+    on: tuple[AlertName, ...] = Field(
+        (
+            "failed",
+            "rolled_back",
+            "rejected",
+            "inconclusive",
+            "approval",
+            "breaker",
+            "gate_failures",
+            "declines",
+            "false_alarms",
+            "stale",
+            "regret",
+        ),
+        description="what is told of",
+    )
+    urgent: tuple[AlertName, ...] = Field(
+        ("failed", "rolled_back", "breaker"), description="what is told of in quiet hours too"
+    )
+    quiet_hours: str | None = Field(None, description='hours in which only what is urgent is sent, as "22:00-07:00"')
+    timezone: str = Field("UTC", description="zone of quiet_hours")
+    repeat_hours: Positive = Field(24, description="time in which the same trouble is told of only once")
+    dashboard_url: str | None = Field(None, description="address of the dashboard, which alerts then link to")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no time zone {value!r}: use an IANA name such as Europe/Paris") from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _two_times(cls, value: str | None) -> str | None:
+        if value is not None and not _QUIET.fullmatch(value):
+            raise ValueError(f'quiet_hours {value!r} are no two times: write them as "22:00-07:00"')
+        return value
+
+    @model_validator(mode="after")
+    def _signs_something(self) -> Alerts:
+        if self.webhook_secret_file and not self.webhook:
+            raise ValueError("webhook_secret_file signs posts to webhook: name that address")
+        return self
+
+    @property
+    def there(self) -> bool:
+        """Whether anybody is told."""
+        return self.apprise is not None or self.webhook is not None
+
+
+class Metrics(Section):
+    """Where figures of runs go, in Prometheus' format."""
+
+    textfile: str | None = Field(
+        None,
+        description="file for the textfile collector of node_exporter, such as /var/lib/node_exporter/my-model.prom",
+    )
+    pushgateway: str | None = Field(None, description="address of a Pushgateway, such as http://127.0.0.1:9091")
+
+    @property
+    def there(self) -> bool:
+        """Whether figures go anywhere."""
+        return self.textfile is not None or self.pushgateway is not None
+
+
+class Dashboard(Section):
+    """The pages of `rehone dashboard`."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; any but this machine's own needs token_file")
+    port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    token_file: str | None = Field(
+        None, description="file of the token that opens the pages elsewhere, and that approves a challenger on them"
+    )
+    refresh_seconds: Positive = Field(3, description="how often an open page looks for new runs")

@@ -1,0 +1,1 @@
+"""Serve the pages live: read-only, on loopback, behind a token elsewhere."""

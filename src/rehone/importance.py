@@ -1,0 +1,1 @@
+"""Say how much a model leans on each feature."""
