@@ -3,6 +3,7 @@
     runs/<yyyy>/<mm>/<run_id>.json         the record; rewritten at once, never half
     runs/<yyyy>/<mm>/<run_id>.judged.npz   all that the gate was given, if it judged; the record
                                            holds its digest
+    runs/<yyyy>/<mm>/<run_id>.figures.json what pages draw of the run; the record holds its digest too
     runs/ledger.jsonl                      one line for each closed record: what it was, the digest of
                                            its bytes, and a chain digest over this line and all before
 
@@ -20,13 +21,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import msgspec
+
 from rehone import codec
 from rehone.config import Config
 from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
-from rehone.records import Check, CheckStatus, DataFile, RunRecord, RunStatus
+from rehone.records import Check, CheckStatus, DataFile, Figures, RunRecord, RunStatus
 from rehone.runlog import ledger
 from rehone.runlog.ledger import Line
 
@@ -36,7 +39,7 @@ log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
 CHAIN = "its ledger line was changed, or one before it was removed"
-_RECORD = re.compile(r"[0-9]+/[0-9]+/[^./][^/]*\.json")
+_RECORD = re.compile(r"[0-9]+/[0-9]+/[^./]+\.json")
 _DEPLOYMENT = re.compile(r"[0-9].*\.json")
 
 
@@ -90,19 +93,7 @@ class RunLog:
         Raises:
             StoreError: the disk is full or cannot be written.
         """
-        path = self._judged(record)
-        try:
-            self._disk.make_folder(path.parent)
-            self._disk.replace(path, data)
-        except Unreachable:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"what the gate of run {record.run_id} was given ({len(data):,} bytes) cannot be written to {path}: "
-                f"{error.strerror or error}: make room or give write permission"
-            ) from error
-        sha256 = hashlib.sha256(data).hexdigest()
-        return DataFile(path=path.name, sha256=sha256, bytes=len(data), rows=rows)
+        return self._put(self._judged(record), data, rows, f"what the gate of run {record.run_id} was given")
 
     def kept(self, record: RunRecord) -> bytes:
         """Return all that the gate of a run was given.
@@ -121,6 +112,29 @@ class RunLog:
         if hashlib.sha256(data).hexdigest() != record.judged.sha256:
             raise Corrupt(f"{path} was changed since the gate of run {record.run_id} was given it")
         return data
+
+    def keep_figures(self, record: RunRecord, figures: Figures) -> DataFile:
+        """Write what pages draw of a run beside its record, whole, and return its name and digest.
+
+        Raises:
+            StoreError: the disk is full or cannot be written.
+        """
+        data = msgspec.json.format(codec.encode(figures), indent=-1) + b"\n"
+        return self._put(self._figures(record), data, 0, f"what pages draw of run {record.run_id}")
+
+    def figures(self, record: RunRecord) -> Figures | None:
+        """Return what pages draw of a run; None where it was not kept, is gone, was changed or cannot be reached."""
+        if record.figures is None:
+            return None
+        path, facts = self._figures(record), {"run_id": record.run_id}
+        try:
+            data = self._disk.read(path)
+            if hashlib.sha256(data).hexdigest() == record.figures.sha256:
+                return codec.decode(data, Figures, source=str(path))
+            log.warning("the figures of a run were changed since: they are not shown", extra=facts)
+        except (OSError, Corrupt):
+            log.warning("the figures of a run cannot be read: they are not shown", exc_info=True, extra=facts)
+        return None
 
     def records(self) -> tuple[RunRecord, ...]:
         """Return every record, oldest first.
@@ -312,6 +326,19 @@ class RunLog:
             ) from error
         return data
 
+    def _put(self, path: Place, data: bytes, rows: int, what: str) -> DataFile:
+        try:
+            self._disk.make_folder(path.parent)
+            self._disk.replace(path, data)
+        except Unreachable:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{what} ({len(data):,} bytes) cannot be written to {path}: {error.strerror or error}: "
+                "make room or give write permission"
+            ) from error
+        return DataFile(path=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
+
     def _read_all(self, paths: Sequence[Place]) -> list[RunRecord]:
         texts = self._disk.read_all(paths)
         return [codec.decode(text, RunRecord, source=str(path)) for path, text in zip(paths, texts, strict=True)]
@@ -324,6 +351,9 @@ class RunLog:
 
     def _judged(self, record: RunRecord) -> Place:
         return self._path(record).with_name(f"{record.run_id}.judged.npz")
+
+    def _figures(self, record: RunRecord) -> Place:
+        return self._path(record).with_name(f"{record.run_id}.figures.json")
 
     def _path_in(self, record: RunRecord) -> str:
         return f"{record.started_at:%Y}/{record.started_at:%m}/{record.run_id}.json"
