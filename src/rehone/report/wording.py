@@ -1,0 +1,94 @@
+"""Write numbers, moments and lengths of time as pages show them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rehone.records import short_id
+
+DASH = "–"
+"""What stands where nothing was measured."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number briefly, with a true minus sign."""
+    if value is None:
+        return DASH
+    if float(value).is_integer() and abs(value) < 1e15:
+        said = f"{int(value):,}"
+    else:
+        said = f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+    return said.replace("-", "−", 1) if value < 0 else said
+
+
+def fixed(value: float | None, places: int = 4) -> str:
+    """Write a number with so many decimals, so that columns align."""
+    return DASH if value is None else f"{value:,.{places}f}".replace("-", "−")
+
+
+def signed(value: float | None, places: int = 4) -> str:
+    """Write a difference with its sign."""
+    return DASH if value is None else f"{value:+,.{places}f}".replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """Write a share as per cent."""
+    return DASH if value is None else f"{value:.1%}"
+
+
+def moment(when: datetime | None) -> str:
+    """Write a moment in UTC; midnight as the day alone."""
+    if when is None:
+        return DASH
+    when = when.astimezone(UTC)
+    midnight = (when.hour, when.minute, when.second, when.microsecond) == (0, 0, 0, 0)
+    return f"{when:%Y-%m-%d}" if midnight else f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def day(when: datetime | None) -> str:
+    """Write the day of a moment in UTC."""
+    return DASH if when is None else f"{when.astimezone(UTC):%Y-%m-%d}"
+
+
+def length(seconds: float | None) -> str:
+    """Write how long something took, or is ago."""
+    if seconds is None:
+        return DASH
+    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.1f} s"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Write an interval, from its low to its high end."""
+    return DASH if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
+
+
+def words(name: object) -> str:
+    """Write a name of the program as words: rolled_back is rolled back."""
+    return DASH if name is None else str(name).replace("_", " ")
+
+
+def slug(name: str) -> str:
+    """Make an id of a name, the same for the same name; two names that look alike keep apart."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+    return plain if plain == name else f"{plain}-{sum(ord(c) * (i + 1) for i, c in enumerate(name)):x}"
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "number": number,
+    "fixed": fixed,
+    "signed": signed,
+    "share": share,
+    "moment": moment,
+    "day": day,
+    "length": length,
+    "interval": interval,
+    "words": words,
+    "slug": slug,
+    "short": short_id,
+}
