@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -374,19 +373,3 @@ def _serial(n: int, rng: np.random.Generator, memory: float) -> np.ndarray:
     for i in range(1, n):
         made[i] = memory * made[i - 1] + np.sqrt(1 - memory**2) * made[i]
     return made
-
-
-def test_time_left_is_not_that_of_the_first_window_which_waits_for_libraries(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rehone.cli import calibrate as command
-
-    clock = iter([0.0, 100.0, 104.0, 105.0, 110.0])
-    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    tell = command._progress()
-    assert tell is not None
-    for done in (1, 2, 3, 4):
-        tell(done, 10)
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "4 of 10 windows, about 20 s left"
-    assert all("100 s" not in line for line in said)

@@ -23,7 +23,7 @@ import polars as pl
 import pytest
 
 from rehone.cli import endings, main
-from rehone.cli.progress import Lines, listening
+from rehone.cli.progress import Lines, Pace, listening, span
 from rehone.cli.show import preview_lines, repeat_command, run_ending, run_lines, version_lines
 from rehone.cli.status import (
     doctor_lines,
@@ -246,15 +246,6 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_commands_are_these() -> None:
-    done = subprocess.run([REHONE, "--help"], capture_output=True, text=True, check=True)
-    listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()]
-    assert listed == [
-        *("backtest", "calibrate", "check", "doctor", "drill", "fleet", "forecasts", "history", "init", "keys"),
-        *("replay", "rollback", "run", "schedule", "serve", "show", "stage", "status"),
-    ]
-
-
 # --- exit codes --------------------------------------------------------------------------
 
 
@@ -370,7 +361,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 
 def test_away_from_a_terminal_each_stage_is_one_sentence_in_80_columns() -> None:
-    out, now = io.StringIO(), iter([0.0, 0.0, 5.0, 11.0, 11.0, 12.0, 12.0])
+    out, now = io.StringIO(), iter([0.0, 0.0, 5.0, 11.0, 12.0])
     listen = Lines(out, lambda: next(now))
     long = "2 estimators on 2 windows in 5 folds: the winner is lightgbm on all history with ROC-AUC 0.912"
     listen(Event(kind=EventKind.STARTED, stage="train"))
@@ -378,10 +369,31 @@ def test_away_from_a_terminal_each_stage_is_one_sentence_in_80_columns() -> None
     listen(Event(kind=EventKind.PROGRESS, stage="train", done=10, total=20, sentence="lightgbm"))
     listen(Event(kind=EventKind.FINISHED, stage="train", sentence=long))
     assert out.getvalue().splitlines() == [
-        "train       10 of 20 lightgbm",
+        "train       10 of 20, about 12 s left lightgbm",
         "train       2 estimators on 2 windows in 5 folds: the winner is lightgbm on all",
         "            history with ROC-AUC 0.912",
     ]
+
+
+def test_time_left_is_not_that_of_the_first_step_which_waits_for_libraries() -> None:
+    pace = Pace()
+    assert pace.left(1, 10, now=100.0) is None
+    assert pace.left(2, 10, now=104.0) == 32.0
+    assert pace.left(4, 10, now=110.0) == 20.0
+    assert pace.left(10, 10, now=130.0) == 0.0
+
+
+def test_work_that_counts_anew_is_timed_anew_and_work_without_an_end_has_no_time_left() -> None:
+    pace = Pace()
+    pace.left(1, 10, now=0.0)
+    pace.left(9, 10, now=9.0)
+    assert pace.left(1, 40, now=9.0) is None
+    assert pace.left(2, 40, now=10.0) == 38.0
+    assert pace.left(3, 0, now=11.0) is None
+
+
+def test_a_time_is_written_in_the_unit_that_people_would_use() -> None:
+    assert [span(s) for s in (40, 89, 90, 5399, 5400, 9000)] == ["40 s", "89 s", "2 min", "90 min", "1.5 h", "2.5 h"]
 
 
 def test_quiet_gives_nobody_to_listen() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rehone.cli import endings
-from rehone.cli.options import project_option
+from rehone.cli.options import json_option, project_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import table, title, width, wrapped
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ BARS = "▁▂▃▄▅▆▇█"
 @click.option("--html", "page", type=click.Path(dir_okay=False), help="Write chart and table as one page.")
 @click.option("--svg", "chart", type=click.Path(dir_okay=False), help="Write the chart alone.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing while it is under way.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON, and nothing else.")
+@json_option
 def backtest(project: str, page: str | None, chart: str | None, quiet: bool, as_json: bool, **asked: Any) -> int:
     """Replay this project's history day by day under several policies, and compare them.
 
@@ -46,18 +47,13 @@ def backtest(project: str, page: str | None, chart: str | None, quiet: bool, as_
     from rehone import api
     from rehone.backtest.chart import html, svg
     from rehone.cli.progress import listening
-    from rehone.codec import encode
 
     with listening(quiet=quiet or as_json, to_stderr=as_json) as listen:
         found = api.backtest(project, listen=listen, **asked)
     for path, write in ((page, html), (chart, svg)):
         if path is not None:
             Path(path).write_text(write(found), encoding="utf-8")
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        for line in lines_of(found, width()):
-            click.echo(line)
+    print_found(found, lambda: lines_of(found, width()), as_json=as_json)
     return endings.GOOD
 
 

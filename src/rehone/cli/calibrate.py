@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rehone.cli.options import project_option
+from rehone.cli.options import json_option, project_option, quiet_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import clipped, number, table, title, width, wrapped
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 MOST_WINDOWS = 24
 MOST_FEATURES = 8
-SECONDS_BETWEEN_LINES = 5.0
 
 
 @click.command()
@@ -47,8 +45,9 @@ SECONDS_BETWEEN_LINES = 5.0
     help="Take the evidence that runs have recorded, or measure the data again.",
 )
 @click.option("--apply", "write", is_flag=True, help="Write the changes into rehone.toml; comments stay.")
-@click.option("--json", "as_json", is_flag=True, help="Print the calibration as JSON, and nothing else.")
-def calibrate(project: str, write: bool, as_json: bool, **asked: Any) -> int:
+@quiet_option
+@json_option
+def calibrate(project: str, write: bool, quiet: bool, as_json: bool, **asked: Any) -> int:
     """Find in this project's history from which drift on the model had lost recall.
 
     Each window of history is held against the version that was live in it. If drift tells the
@@ -57,19 +56,16 @@ def calibrate(project: str, write: bool, as_json: bool, **asked: Any) -> int:
     to be changed.
     """
     from rehone import api
-    from rehone.codec import encode
+    from rehone.cli.progress import counting, listening
 
-    found = api.calibrate(project, listen=None if as_json else _progress(), **asked)
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        for line in lines_of(found, width(), writes=write):
-            click.echo(line)
+    with listening(quiet=quiet or as_json, to_stderr=True) as listen:
+        count = counting(listen, "calibrate")
+        found = api.calibrate(project, listen=lambda done, total: count("windows", done, total), **asked)
+    print_found(found, lambda: lines_of(found, width(), writes=write), as_json=as_json, quiet=quiet)
     if write and found.changes:
         api.apply_calibration(project, found)
-        click.echo("written into rehone.toml", err=as_json)
-    elif write:
-        click.echo("nothing to write", err=as_json)
+    if write and not quiet:
+        click.echo("written into rehone.toml" if found.changes else "nothing to write", err=as_json)
     return 0
 
 
@@ -156,23 +152,3 @@ def _today(signal: CalibrationSignal) -> str:
 
 def _two(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    """Say on stderr every few seconds how many windows are measured, and how long the rest will take."""
-    begun = last = time.monotonic()
-    before = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal begun, last, before
-        now = time.monotonic()
-        if not before:  # the first window also waits for the model and the libraries: it says nothing of the rest
-            begun, before = now, done
-            return
-        if now - last < SECONDS_BETWEEN_LINES:
-            return
-        last = now
-        left = (now - begun) / max(done - before, 1) * (total - done)
-        click.echo(f"{done} of {total} windows, about {left:.0f} s left", file=sys.stderr)
-
-    return tell

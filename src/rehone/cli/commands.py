@@ -17,7 +17,8 @@ from rehone.cli.alerts import alerts
 from rehone.cli.approve import approve, breaker, reject
 from rehone.cli.backtest import backtest
 from rehone.cli.calibrate import calibrate
-from rehone.cli.completion import completion
+from rehone.cli.chapters import Chapters
+from rehone.cli.completion import completion, runs, runs_and_versions, versions
 from rehone.cli.drill import drill
 from rehone.cli.endings import Session
 from rehone.cli.fleet import fleet
@@ -25,8 +26,8 @@ from rehone.cli.forecasts import forecasts
 from rehone.cli.health import health
 from rehone.cli.keys import keys
 from rehone.cli.metrics import metrics
-from rehone.cli.options import json_option, project_option
-from rehone.cli.printing import print_json, print_lines
+from rehone.cli.options import json_option, project_option, quiet_option
+from rehone.cli.printing import print_found, print_json, print_lines
 from rehone.cli.replay import replay
 from rehone.cli.report import dashboard, report
 from rehone.cli.schedule import schedule
@@ -57,7 +58,7 @@ def _as_of(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Chapters, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rehone", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of whatever ends the command.")
 @click.pass_context
@@ -100,7 +101,10 @@ def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
 @click.option("--force", is_flag=True, help="Train even without a reason; data and gate are judged as always.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the last sentence.")
 @click.option(
-    "--resume", metavar="RUN", help="Go on with a run that is made stage by stage, after its last finished one."
+    "--resume",
+    metavar="RUN",
+    shell_complete=runs,
+    help="Go on with a run that is made stage by stage, after its last finished one.",
 )
 @json_option
 def run(project: str, as_of: str | None, force: bool, quiet: bool, resume: str | None, as_json: bool) -> int:
@@ -139,12 +143,14 @@ def _print_ending(record: RunRecord, project: str, *, quiet: bool, as_json: bool
     "--run",
     "run_id",
     metavar="RUN",
+    shell_complete=runs,
     help="The run to go on with; or your own name for it, under which check begins it.",
 )
 @_as_of
 @click.option("--force", is_flag=True, help="With check: train even without a reason.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the last sentence.")
 @json_option
-def stage(name: str, project: str, run_id: str | None, as_of: str | None, force: bool, as_json: bool) -> int:
+def stage(name: str, project: str, run_id: str | None, quiet: bool, as_json: bool, **begun: Any) -> int:
     """Make one stage of a run: check, validate, train, judge, deploy; or close an open run.
 
     For orchestrators that give each stage a process or a machine of its own. check begins a run
@@ -157,16 +163,16 @@ def stage(name: str, project: str, run_id: str | None, as_of: str | None, force:
 
     if run_id is None and name != "check":
         raise click.UsageError(f"{name} goes on with a run: name it with --run; `rehone stage check` begins one")
-    if (name != "check" or not (run_id or "a")[0].isalpha()) and (as_of or force):
+    if (name != "check" or not (run_id or "a")[0].isalpha()) and any(begun.values()):
         raise click.UsageError("a run goes on as it began: leave out --as-of and --force")
     if name == "close":
-        return _print_ending(api.close_run(project, run_id or ""), project, quiet=False, as_json=as_json)
-    with listening(quiet=False, to_stderr=as_json) as listen:
-        end = api.run_stage(project, name, run=run_id, as_of=as_of, force=force, listen=listen)
-    return _print_stage(end, project, as_json=as_json)
+        return _print_ending(api.close_run(project, run_id or ""), project, quiet=quiet, as_json=as_json)
+    with listening(quiet=quiet, to_stderr=as_json) as listen:
+        end = api.run_stage(project, name, run=run_id, listen=listen, **begun)
+    return _print_stage(end, project, quiet=quiet, as_json=as_json)
 
 
-def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
+def _print_stage(end: StageEnd, project: str, *, quiet: bool, as_json: bool) -> int:
     from rehone import api
     from rehone.cli.show import run_ending, stage_end
     from rehone.records import RunRecord, RunStatus
@@ -175,7 +181,7 @@ def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
     if as_json:
         print_json(end)
     elif isinstance(record, RunRecord):
-        print_lines(run_ending(record, project, quiet=False, width=_width()))
+        print_lines(run_ending(record, project, quiet=quiet, width=_width()))
     else:
         print_lines(stage_end(end, project))
     if end.status is RunStatus.SKIPPED:
@@ -186,8 +192,9 @@ def _print_stage(end: StageEnd, project: str, *, as_json: bool) -> int:
 @app.command()
 @project_option
 @_as_of
+@quiet_option
 @json_option
-def check(project: str, as_of: str | None, as_json: bool) -> int:
+def check(project: str, as_of: str | None, quiet: bool, as_json: bool) -> int:
     """Say whether a run would retrain now, and why. Changes nothing.
 
     Exits with 2 when the data could not be trained on as they are.
@@ -197,7 +204,7 @@ def check(project: str, as_of: str | None, as_json: bool) -> int:
     from rehone.records import CheckStatus
 
     preview = api.check(project, as_of=as_of)
-    print_json(preview) if as_json else print_lines(preview_lines(preview, _width()))
+    print_found(preview, lambda: preview_lines(preview, _width()), as_json=as_json, quiet=quiet)
     blocked = preview.trigger is not None and preview.trigger.blocked
     refused = blocked or any(found.status is CheckStatus.ACT for found in preview.data_checks)
     return endings.MUST_FIX if refused else endings.GOOD
@@ -212,7 +219,7 @@ def status(project: str, as_json: bool) -> int:
     from rehone.cli.status import status_lines
 
     found = api.status(project)
-    print_json(found) if as_json else print_lines(status_lines(found, project, width=_width()))
+    print_found(found, lambda: status_lines(found, project, width=_width()), as_json=as_json)
     return endings.GOOD
 
 
@@ -239,7 +246,7 @@ def history(project: str, limit: int | None, as_json: bool) -> int:
 
 
 @app.command()
-@click.argument("ref", metavar="RUN|VERSION")
+@click.argument("ref", metavar="RUN|VERSION", shell_complete=runs_and_versions)
 @project_option
 @json_option
 def show(ref: str, project: str, as_json: bool) -> int:
@@ -267,17 +274,19 @@ def show(ref: str, project: str, as_json: bool) -> int:
 @click.option(
     "--to",
     metavar="VERSION",
+    shell_complete=versions,
     help="Version to go back to, or its beginning; 'none' serves nothing. Default: the confirmed one before the live one.",
 )
 @click.option("--because", metavar="TEXT", default="", help="Reason, kept in the deployment log.")
+@quiet_option
 @json_option
-def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
+def rollback(project: str, to: str | None, because: str, quiet: bool, as_json: bool) -> int:
     """Put an earlier version back, in milliseconds; needs neither data nor training code."""
     from rehone import api
     from rehone.cli.status import rollback_lines
 
     def say(made: Deployment) -> None:
-        print_json(made) if as_json else print_lines(rollback_lines(made, _width()))
+        print_found(made, lambda: rollback_lines(made, _width()), as_json=as_json, quiet=quiet)
 
     api.rollback(project, to=to, because=because, listen=say)
     return endings.GOOD
@@ -293,8 +302,9 @@ def rollback(project: str, to: str | None, because: str, as_json: bool) -> int:
     help="Tell trackers of all runs from that day on, even of those before they were configured.",
 )
 @click.option("--deep", is_flag=True, help="Also drill the gate and the service, as `rehone drill` does: minutes.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only what needs a person.")
 @json_option
-def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, as_json: bool) -> int:
+def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, quiet: bool, as_json: bool) -> int:
     """Look for what is broken or left over, and heal what can be healed.
 
     Exits with 2 when something still needs a person.
@@ -304,8 +314,10 @@ def doctor(project: str, dry_run: bool, tell_since: str | None, deep: bool, as_j
     from rehone.records import CheckStatus
 
     checks: tuple[Check, ...] = api.doctor(project, heal=not dry_run, tell_since=tell_since, deep=deep)
-    print_json(checks) if as_json else print_lines(doctor_lines(checks, _width()))
-    return endings.MUST_FIX if any(found.status is CheckStatus.ACT for found in checks) else endings.GOOD
+    bad = tuple(found for found in checks if found.status is CheckStatus.ACT)
+    shown = bad if quiet else checks
+    print_found(checks, lambda: doctor_lines(shown, _width()), as_json=as_json, quiet=quiet and not bad)
+    return endings.MUST_FIX if bad else endings.GOOD
 
 
 @app.command()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rehone.cli import endings
-from rehone.cli.options import project_option
+from rehone.cli.options import json_option, project_option, quiet_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import clipped, fact, moment, table, title, width, wrapped
 
 if TYPE_CHECKING:
@@ -41,26 +42,20 @@ COLOURS = {
     show_default=True,
     help="Pairs of equal models to be brought before the gate; 0 for none.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
-def drill(project: str, as_of: str | None, rows: int, pairs: int, as_json: bool) -> int:
+@quiet_option
+@json_option
+def drill(project: str, as_of: str | None, rows: int, pairs: int, quiet: bool, as_json: bool) -> int:
     """Sabotage challengers and wirings on purpose, and report what the gate caught.
 
     The project is only read: all happens in a folder that is thrown away. Exits with 3 when
     something was let through that the configured gate or service should stop.
     """
     from rehone import api
-    from rehone.codec import encode
+    from rehone.cli.progress import counting, listening
 
-    def told(what: str, done: int, total: int) -> None:
-        if "pairs" not in what:
-            click.echo(f"  {done:>2} of {total}  {what}", err=True)
-
-    found = api.drill(project, as_of=as_of, rows=rows, pairs=pairs, progress=told)
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        for line in drill_lines(found, width()):
-            click.echo(line)
+    with listening(quiet=quiet, to_stderr=True) as listen:
+        found = api.drill(project, as_of=as_of, rows=rows, pairs=pairs, progress=counting(listen, "drill"))
+    print_found(found, lambda: drill_lines(found, width()), as_json=as_json, quiet=quiet)
     return endings.HELD if found.let_through else endings.GOOD
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rehone.cli import endings
+from rehone.cli.options import json_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import table, wrapped
 
 if TYPE_CHECKING:
@@ -40,14 +42,10 @@ def fleet() -> None:
     metavar="M",
     help="Longest that one run may take; then it is ended.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print how each run ended as JSON, and nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only what did not end well.")
+@json_option
 def run(
-    projects: tuple[str, ...],
-    parallel: int | None,
-    as_of: str | None,
-    force: bool,
-    minutes: float | None,
-    as_json: bool,
+    projects: tuple[str, ...], parallel: int | None, minutes: float | None, quiet: bool, as_json: bool, **begun: Any
 ) -> int:
     """Do `rehone run` in every PROJECT (a folder, a rehone.toml, or a quoted glob of them).
 
@@ -55,20 +53,13 @@ def run(
     the exit code is the worst of all: 1 a bug, 2 something to fix, 3 held back, 0 all is well.
     """
     from rehone import fleet as ships
-    from rehone.codec import encode
     from rehone.train.cores import cpu_limit
 
     found = ships.find(projects)
-    order = ships.Order(
-        parallel=parallel or cpu_limit(), as_of=as_of, force=force, seconds=minutes * 60 if minutes else None
-    )
-    begun = time.monotonic()
-    done = ships.run(found, order, ended=lambda one: click.echo(_line(one), err=as_json))
-    if as_json:
-        click.echo(encode(done).decode(), nl=False)
-    else:
-        for line in summary(done, time.monotonic() - begun):
-            click.echo(line)
+    order = ships.Order(parallel=parallel or cpu_limit(), seconds=minutes * 60 if minutes else None, **begun)
+    started = time.monotonic()
+    done = ships.run(found, order, ended=lambda one: None if quiet else click.echo(_line(one), err=as_json))
+    print_found(done, lambda: summary(done, time.monotonic() - started, quiet=quiet), as_json=as_json)
     return worst(done)
 
 
@@ -86,20 +77,22 @@ def _ending(one: FleetRun) -> str:
     return str(one.status).replace("_", " ") if one.status else "failed without a record"
 
 
-def summary(done: Sequence[FleetRun], seconds: float, *, width: int = 80) -> list[str]:
-    """Write one row for each project, then what those that did not end well said."""
+def summary(done: Sequence[FleetRun], seconds: float, *, width: int = 80, quiet: bool = False) -> list[str]:
+    """Write one row for each project, then what those that did not end well said; quietly, only that."""
     head = ("project", "ending", "trigger", "version", "seconds")
     rows = [
         (_short(one.project), _ending(one), one.trigger or "-", (one.version or "-")[:7], f"{one.seconds:.1f}")
         for one in done
     ]
-    lines = ["", *table([head, *rows], right=frozenset({4}))]
+    lines = [] if quiet else ["", *table([head, *rows], right=frozenset({4}))]
     bad = [one for one in done if one.exit_code != endings.GOOD]
     for one in bad:
         lines += ["", *wrapped(f"{one.project}: {_ending(one)}: {one.sentence}", width)]
         if one.run_id:
             lines.append(f"  rehone show {one.run_id} -p {one.project}")
     well = len(done) - len(bad)
+    if quiet:
+        return lines[1:]
     return [
         *lines,
         "",

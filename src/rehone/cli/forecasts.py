@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rehone.cli import endings
-from rehone.cli.options import project_option
+from rehone.cli.options import json_option, project_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import fact, table, title, width, wrapped
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @project_option
 @click.option("--as-of", metavar="DATE", help="As if it were this day (in data.timezone). Default: now.")
-@click.option("--json", "as_json", is_flag=True, help="Print the track record as JSON, and nothing else.")
+@json_option
 def forecasts(project: str, as_of: str | None, as_json: bool) -> int:
     """List what the gate promised of each promotion, and what came true.
 
@@ -26,14 +27,9 @@ def forecasts(project: str, as_of: str | None, as_json: bool) -> int:
     versions are scored on the rows after it. A run records the answer; open ones are measured now.
     """
     from rehone import api
-    from rehone.codec import encode
 
     found = api.forecasts(project, as_of=as_of)
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        for line in lines_of(found, project, width()):
-            click.echo(line)
+    print_found(found, lambda: lines_of(found, project, width()), as_json=as_json)
     return endings.GOOD
 
 

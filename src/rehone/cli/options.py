@@ -23,3 +23,8 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json`, by which a command prints its record and nothing else."""
     return click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")(command)
+
+
+def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--quiet`, by which a command prints nothing: its exit code speaks."""
+    return click.option("--quiet", "-q", is_flag=True, help="Print nothing: the exit code speaks.")(command)

@@ -1,4 +1,4 @@
-"""Tell of a run while it is under way: a bar on a terminal, plain lines elsewhere."""
+"""Tell of long work while it is under way: a bar on a terminal, plain lines elsewhere, both with the time left."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from rehone.records import Event, EventKind
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+Listener = Callable[[Event], None]
+
 COLUMN = 12
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextlib.contextmanager
-def listening(*, quiet: bool, to_stderr: bool) -> Iterator[Callable[[Event], None] | None]:
+def listening(*, quiet: bool, to_stderr: bool) -> Iterator[Listener | None]:
     """Give a listener that tells of each stage; the bar is gone when the block ends."""
     stream = sys.stderr if to_stderr else sys.stdout
     if quiet:
@@ -33,6 +35,16 @@ def listening(*, quiet: bool, to_stderr: bool) -> Iterator[Callable[[Event], Non
         yield Lines(stream)
 
 
+def counting(listen: Listener | None, stage: str) -> Callable[[str, int, int], None]:
+    """Return what work that only counts can tell: what it did, how much is done, of how much."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if listen is not None:
+            listen(Event(kind=EventKind.PROGRESS, stage=stage, sentence=what, done=done, total=total))
+
+    return tell
+
+
 class Lines:
     """Write one sentence per stage, and how far a long stage has come every ten seconds."""
 
@@ -40,21 +52,55 @@ class Lines:
         self._stream = stream
         self._clock = clock
         self._last = clock()
+        self._pace = Pace()
 
     def __call__(self, event: Event) -> None:
+        now = self._clock()
         if event.kind is EventKind.FINISHED:
             self._write(event.stage, event.sentence)
-        elif event.kind is EventKind.PROGRESS and self._clock() - self._last >= SECONDS_BETWEEN_LINES:
-            of = f" of {event.total}" if event.total else ""
-            self._write(event.stage, f"{event.done}{of} {event.sentence}".rstrip())
+            self._last = now
         elif event.kind is EventKind.STARTED:
-            self._last = self._clock()
+            self._last, self._pace = now, Pace()
+        else:
+            left = self._pace.left(event.done, event.total, now)
+            if now - self._last >= SECONDS_BETWEEN_LINES:
+                of = f" of {event.total}" if event.total else ""
+                about = f", about {span(left)} left" if left is not None else ""
+                self._write(event.stage, f"{event.done}{of}{about} {event.sentence}".rstrip())
+                self._last = now
 
     def _write(self, stage: str, sentence: str) -> None:
         for line in stage_lines(stage, sentence, 80):
             click.echo(line, file=self._stream)
         self._stream.flush()
-        self._last = self._clock()
+
+
+class Pace:
+    """Say how long counted work will still take, from how long it took since it first said something.
+
+    What was done by then also waited for data and libraries: it says nothing of the rest.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._newest = 0
+
+    def left(self, done: int, total: int, now: float) -> float | None:
+        """Return seconds, or `None` while nothing can be said."""
+        if self._first is None or done < self._newest:
+            self._first = (done, now)
+        self._newest = done
+        before, begun = self._first
+        if not total or done <= before:
+            return None
+        return (now - begun) / (done - before) * (total - done)
+
+
+def span(seconds: float) -> str:
+    """Write a time in the unit that people would: 40 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def stage_lines(stage: str, sentence: str, width: int) -> list[str]:
@@ -63,7 +109,7 @@ def stage_lines(stage: str, sentence: str, width: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _bar(stream: TextIO) -> Iterator[Callable[[Event], None]]:
+def _bar(stream: TextIO) -> Iterator[Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -75,6 +121,7 @@ def _bar(stream: TextIO) -> Iterator[Callable[[Event], None]]:
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
         yield _Bar(progress, min(console.width, 100))
@@ -87,6 +134,7 @@ class _Bar:
         self._progress = progress
         self._width = width
         self._task: TaskID | None = None
+        self._pace = Pace()
 
     def __call__(self, event: Event) -> None:
         if event.kind is EventKind.FINISHED or self._task is None:
@@ -97,15 +145,18 @@ class _Bar:
             return
         if event.kind is EventKind.STARTED or self._task is None:
             self._drop()
-            self._task = self._progress.add_task("", total=None, stage=event.stage, count="")
+            self._pace = Pace()
+            self._task = self._progress.add_task("", total=None, stage=event.stage, count="", left="")
         if event.kind is EventKind.PROGRESS:
             of = f" of {event.total}" if event.total else ""
+            left = self._pace.left(event.done, event.total, time.monotonic())
             self._progress.update(
                 self._task,
                 completed=event.done,
                 total=event.total or None,
                 count=f"{event.done}{of}",
                 description=event.sentence[:30],
+                left="" if left is None else f"{span(left)} left",
             )
 
     def _drop(self) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rehone.cli import endings
-from rehone.cli.options import project_option
+from rehone.cli.completion import runs
+from rehone.cli.options import json_option, project_option, quiet_option
+from rehone.cli.printing import print_found
 from rehone.cli.text import check_lines, fact, title, width
 
 if TYPE_CHECKING:
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @project_option
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
-def replay(run: str, project: str, as_json: bool) -> int:
+@quiet_option
+@json_option
+def replay(run: str, project: str, quiet: bool, as_json: bool) -> int:
     """Decide and judge a recorded RUN again, and compare byte for byte.
 
     RUN is the id of a run, or its first digits (`rehone history` lists them). All comes from what
@@ -26,14 +29,9 @@ def replay(run: str, project: str, as_json: bool) -> int:
     tampered with, or when something does not come again.
     """
     from rehone import api
-    from rehone.codec import encode
 
     found = api.replay(project, run)
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        for line in replay_lines(found, width()):
-            click.echo(line)
+    print_found(found, lambda: replay_lines(found, width()), as_json=as_json, quiet=quiet)
     return endings.GOOD if found.reproduced else endings.MUST_FIX
 
 
