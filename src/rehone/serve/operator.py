@@ -40,16 +40,35 @@ def read_token(config: Config) -> bytes | None:
     """
     if config.serve.token_file is None:
         return None
-    path = config.root / config.serve.token_file
+    return token_in(config.root / config.serve.token_file, "serve.token_file")
+
+
+def token_in(path: Path, key: str) -> bytes:
+    """Return the token in a file that `key` names.
+
+    Raises:
+        ConfigError: as `read_token`.
+    """
+    try:
+        return _checked(path, _read_closed(path).strip())
+    except _Unusable as wrong:
+        raise ConfigError(key, [str(wrong)]) from None
+
+
+class _Unusable(Exception):
+    """What is wrong with a file of a token."""
+
+
+def _read_closed(path: Path) -> bytes:
     try:
         mode, text = _read(path)
     except OSError as failed:
-        raise _unusable(f"{path} cannot be read ({failed.strerror}): {_MAKE_ONE}") from None
+        raise _Unusable(f"{path} cannot be read ({failed.strerror}): {_MAKE_ONE}") from None
     if not stat.S_ISREG(mode):
-        raise _unusable(f"{path} is not a file: {_MAKE_ONE}")
+        raise _Unusable(f"{path} is not a file: {_MAKE_ONE}")
     if mode & 0o027:
-        raise _unusable(f"{path} has mode {mode & 0o777:04o}, so that others can use it: `chmod 600 {path}`")
-    return _checked(path, text.strip())
+        raise _Unusable(f"{path} has mode {mode & 0o777:04o}, so that others can use it: `chmod 600 {path}`")
+    return text
 
 
 _MAKE_ONE: Final = "make one with `(umask 077; openssl rand -hex 32 > FILE)`, or leave token_file out"
@@ -66,16 +85,12 @@ def _read(path: Path) -> tuple[int, bytes]:
 
 def _checked(path: Path, token: bytes) -> bytes:
     if len(token) < SHORTEST_TOKEN:
-        raise _unusable(f"the token in {path} has {len(token)} characters, at least {SHORTEST_TOKEN}: {_MAKE_ONE}")
+        raise _Unusable(f"the token in {path} has {len(token)} characters, at least {SHORTEST_TOKEN}: {_MAKE_ONE}")
     if len(token) > LONGEST_TOKEN:
-        raise _unusable(f"the token in {path} is longer than {LONGEST_TOKEN} characters: {_MAKE_ONE}")
+        raise _Unusable(f"the token in {path} is longer than {LONGEST_TOKEN} characters: {_MAKE_ONE}")
     if not _TOKEN.fullmatch(token):
-        raise _unusable(f"the token in {path} has characters that no header can carry, or several lines: {_MAKE_ONE}")
+        raise _Unusable(f"the token in {path} has characters that no header can carry, or several lines: {_MAKE_ONE}")
     return token
-
-
-def _unusable(sentence: str) -> ConfigError:
-    return ConfigError("serve.token_file", [sentence])
 
 
 class _Wish(msgspec.Struct, forbid_unknown_fields=True):

@@ -58,7 +58,7 @@ def run(
         ThreadPoolExecutor(_cpus(), thread_name_prefix="predict") as workers,
     ):
         parts = assemble(config, identity(own, clock()), workers, clock)
-        server = _Server(
+        server = Server(
             _settings(parts, policy),
             policy,
             started=lambda: on_ready(url_of(own)) if on_ready else None,
@@ -71,8 +71,8 @@ def run(
             server.run(sockets=[own, *((shared,) if shared else ())])
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen; port 0 takes a free one.
+def listen(host: str, port: int, section: str = "serve") -> socket.socket:
+    """Bind and listen; port 0 takes a free one. `section` of the configuration names the address.
 
     The protocol is named, since asyncio sends small answers without delay only where it is.
     Clients that vanished without a word are found out by keep-alive probes.
@@ -85,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _not_there(host, port, error) from error
+        raise _not_there(host, port, section, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -93,14 +93,14 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise _not_there(host, port, error) from error
+        raise _not_there(host, port, section, error) from error
     return listener
 
 
-def _not_there(host: str, port: int, error: OSError) -> ServeError:
+def _not_there(host: str, port: int, section: str, error: OSError) -> ServeError:
     return ServeError(
         f"cannot listen on {host}:{port} ({error.strerror or error}): stop what listens there, "
-        "or choose another address with [serve] host and port (port 0 takes a free one)"
+        f"or choose another address with [{section}] host and port (port 0 takes a free one)"
     )
 
 
@@ -165,7 +165,7 @@ def _settings(parts: Parts, policy: Serve) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Uvicorn's server, which says when it accepts requests and returns after a signal.
 
     The original raises the signal again once it is drained, which would end the process
