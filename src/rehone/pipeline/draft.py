@@ -80,8 +80,11 @@ class Draft:
         self.note(staged_until=until, problem=None)
         self._runlog.note(self.record)
 
-    def interrupt(self, error: Exception, until: datetime) -> None:
-        """Note what interrupted a stage that may be made again; the record stays open, at the latest until that time."""
+    def interrupt(self, error: Exception, until: datetime | None) -> None:
+        """Note what interrupted a stage that may be made again; the record stays open, at the latest until that time.
+
+        Without a time it is a person's answer that was interrupted: then the record says itself until when.
+        """
         self.note(staged_until=until, problem=_problem(error))
         self._runlog.note(self.record)
 

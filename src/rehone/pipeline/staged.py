@@ -20,7 +20,7 @@ from rehone.pipeline.feeds import open_feeds
 from rehone.pipeline.folder import Folder, find, kept, looked
 from rehone.pipeline.maturing import as_recorded
 from rehone.pipeline.scene import Door, Scene
-from rehone.pipeline.story import Step, begin, go, refuse_overlap, steps
+from rehone.pipeline.story import Step, begin, conclude, go, refuse_overlap, steps
 from rehone.records import Problem, RunRecord, RunStatus, StageEnd
 from rehone.runlog import RunLog
 from rehone.store import Store
@@ -31,7 +31,7 @@ STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "validate": ("validate",),
         "train": ("probe", "train"),
         "judge": ("judge",),
-        "deploy": ("publish", "shadow", "deploy"),
+        "deploy": ("publish", "shadow", "ask", "deploy"),
     }
 )
 """The stages that can be made alone, in order, and the steps of the story that each is made of."""
@@ -56,6 +56,8 @@ def stage(config: Config, door: Door, name: str) -> StageEnd:
     What interrupts a stage leaves the run open, so that it can be made again, unless a person
     must change something first: then the run has failed.
 
+    A run that waits for a person is left to them.
+
     Raises:
         NotFound: there is no such run or no such stage.
         ConfigError: the configuration, or Rehone, is not the one that the run began with.
@@ -65,7 +67,7 @@ def stage(config: Config, door: Door, name: str) -> StageEnd:
     """
     runlog = RunLog.of(config)
     record = _begun(runlog, door.run_id)
-    if record.status is None:
+    if record.status is None and record.approval is None:
         _refuse_other(config, record)
         store = Store.of(config, make=True)
         with store.lock(door.run_id):
@@ -75,7 +77,7 @@ def stage(config: Config, door: Door, name: str) -> StageEnd:
 
 
 def close(config: Config, door: Door) -> RunRecord:
-    """End the run `door.run_id` as failed if it is still open, and return its record.
+    """End the run `door.run_id` as failed if it is still open, and return its record; one that waits for a person stays.
 
     Raises:
         NotFound: there is no such run.
@@ -83,11 +85,11 @@ def close(config: Config, door: Door) -> RunRecord:
     """
     runlog = RunLog.of(config)
     record = runlog.find(door.run_id)
-    if record.status is not None:
+    if record.status is not None or record.waits:
         return record
     with Store.of(config, make=True).lock(door.run_id):
         record = runlog.find(door.run_id)
-        if record.status is None:
+        if record.status is None and not record.waits:
             draft = Draft(record, runlog, clock=door.clock, listen=door.listen)
             record = draft.end(RunStatus.FAILED, _closing(record))
     return record
@@ -128,8 +130,8 @@ def _stage(config: Config, door: Door, books: _Books, name: str) -> RunRecord:
 def _make(scene: Scene, folder: Folder, left: tuple[Step, ...]) -> RunRecord:
     """Make steps, keeping what each leaves; the run ends, or may rest until the next stage."""
     ending = go(scene, left, lambda name: folder.finish(name, kept(scene, name)))
-    if ending:
-        return scene.draft.end(*ending)
+    if ending or scene.draft.record.waits:
+        return conclude(scene, ending)
     scene.draft.rest(_rest(scene.config, scene.door))
     return scene.draft.record
 

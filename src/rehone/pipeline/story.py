@@ -16,6 +16,7 @@ from rehone import artifact, data, deploy, train, trigger
 from rehone.config import Config
 from rehone.errors import Locked, RehoneError, StoreError
 from rehone.pipeline import forecasts, maturing, recalibrating
+from rehone.pipeline.asking import ask, held_back, settle, waiting
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
 from rehone.pipeline.holding import held
@@ -48,7 +49,7 @@ def run(config: Config, door: Door) -> RunRecord:
         StoreError: the record itself cannot be written.
         KeyboardInterrupt, SystemExit: after they were recorded.
     """
-    return begin(config, door, lambda scene: scene.draft.end(*(go(scene, steps(config)) or _NO_ENDING)))
+    return begin(config, door, lambda scene: conclude(scene, go(scene, steps(config))))
 
 
 def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> RunRecord:
@@ -81,6 +82,7 @@ def begin(config: Config, door: Door, tell: Callable[[Scene], RunRecord]) -> Run
 
 def _stand_alone(config: Config, door: Door, store: Store, draft: Draft, runlog: RunLog) -> None:
     """Refuse to begin beside a run that rests, but not to heal: what a killed stage of it put on trial is live."""
+    settle(store, runlog, clock=door.clock)
     try:
         refuse_overlap(runlog, now=door.clock())
     except Locked:
@@ -91,12 +93,14 @@ def _stand_alone(config: Config, door: Door, store: Store, draft: Draft, runlog:
 def refuse_overlap(runlog: RunLog, *, now: datetime, own: str = "") -> None:
     """Close the records of killed runs, and refuse to go on beside a run that rests between two stages.
 
+    One that waits for a person keeps nobody from looking.
+
     Raises:
         Locked: there is such a run, and it is not `own`.
     """
     runlog.close_orphans(now=now)
     for other in runlog.unfinished():
-        if other.run_id != own:
+        if other.run_id != own and other.approval is None:
             raise Locked(resting(other))
 
 
@@ -111,11 +115,18 @@ def steps(config: Config) -> tuple[Step, ...]:
         ("judge", judge),
         ("publish", publish),
         *((("shadow", shadow),) if config.shadow.seconds else ()),
-        ("deploy", promote),
+        ("deploy", promote) if config.deploy.approval == "auto" else ("ask", ask),
     )
 
 
 _NO_ENDING = (RunStatus.FAILED, "the last stage gave no ending")
+
+
+def conclude(scene: Scene, ending: Ending | None) -> RunRecord:
+    """Close the record with its ending; that of a run that waits for a person stays open."""
+    if ending is None and scene.draft.record.waits:
+        return scene.draft.record
+    return scene.draft.end(*(ending or _NO_ENDING))
 
 
 def go(scene: Scene, stages: Iterable[Step], finished: Callable[[str], None] = lambda _: None) -> Ending | None:
@@ -187,6 +198,8 @@ def _decide(scene: Scene) -> Ending | None:
         return RunStatus.FAILED, all_of("data incident", scene.decision.incidents)
     if scene.decision.kind is None:
         return RunStatus.SKIPPED, scene.decision.reason
+    for other in waiting(scene.runlog):
+        return RunStatus.SKIPPED, held_back(scene.decision.reason, other)
     scene.draft.say(f"{scene.decision.kind.value}: {scene.decision.reason}")
     return None
 

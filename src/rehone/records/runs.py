@@ -95,6 +95,11 @@ class RunRecord:
         """Whether to run again at once makes sense: it failed on something that may have passed since."""
         return self.status is RunStatus.FAILED and self.problem is not None and self.problem.transient
 
+    @property
+    def waits(self) -> bool:
+        """Whether its challenger passed the gate and waits for a person's answer."""
+        return self.status is None and self.approval is not None and self.approval.approved is None
+
     def __getitem__(self, name: str) -> Any:
         if name not in self.keys():
             raise KeyError(name)

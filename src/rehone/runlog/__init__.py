@@ -29,7 +29,7 @@ from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
-from rehone.records import Check, CheckStatus, DataFile, Figures, RunRecord, RunStatus
+from rehone.records import Check, CheckStatus, DataFile, Figures, RunRecord, RunStatus, short_id
 from rehone.runlog import ledger
 from rehone.runlog.ledger import Line
 
@@ -178,24 +178,16 @@ class RunLog:
         """Close the records of killed runs, and give back ledger lines lost in a crash.
 
         To be called with the run lock held: then a record without an ending has no process. One
-        that is made stage by stage may rest between two of them until its `staged_until`.
+        that is made stage by stage may rest between two of them until its `staged_until`, and one
+        that asked a person waits until its `approval.until`.
         """
         self._restore_lines()
         closed = []
         for record in self.unfinished():
-            if record.staged_until is not None and now < record.staged_until:
+            if (until := _open_until(record)) is not None and now < until:
                 continue
-            said = f"killed: process {record.pid} on {record.host} ended before the run did"
-            last = record.stages[-1].name if record.stages else "its first stage"
-            if record.staged_until is not None:
-                said = f"left alone: nobody made its next stage until {record.staged_until:%Y-%m-%d %H:%M:%S} UTC"
-            ended = replace(
-                record,
-                status=RunStatus.FAILED,
-                finished_at=now,
-                staged_until=None,
-                sentence=f"{said} (after {last}); closed by the next run",
-            )
+            status, said = _orphaned(record)
+            ended = replace(record, status=status, finished_at=now, staged_until=None, sentence=said)
             self.finish(ended)
             closed.append(ended)
         return tuple(closed)
@@ -360,6 +352,27 @@ class RunLog:
 
     def _paths(self) -> list[Place]:
         return [self.root / name for name in self._disk.below(self.root, 3) if _RECORD.fullmatch(name)]
+
+
+def _open_until(record: RunRecord) -> datetime | None:
+    """Return until when a record may stay open without a process."""
+    return record.staged_until if record.approval is None else record.approval.until
+
+
+def _orphaned(record: RunRecord) -> tuple[RunStatus, str]:
+    """Say how a run ends that nobody goes on with."""
+    approval, last = record.approval, record.stages[-1].name if record.stages else "its first stage"
+    if record.waits and approval is not None:
+        until = f"{approval.until:%Y-%m-%d %H:%M} UTC"
+        return RunStatus.INCONCLUSIVE, (
+            f"nobody approved or rejected version {short_id(record.version)} until {until}; closed by the next run"
+        )
+    said = f"killed: process {record.pid} on {record.host} ended before the run did"
+    if approval is not None:
+        said = f"approved by {approval.by}, but that was interrupted and not gone on with until {approval.until:%Y-%m-%d %H:%M} UTC"
+    elif record.staged_until is not None:
+        said = f"left alone: nobody made its next stage until {record.staged_until:%Y-%m-%d %H:%M:%S} UTC"
+    return RunStatus.FAILED, f"{said} (after {last}); closed by the next run"
 
 
 def _is_closed(data: bytes, source: str) -> bool:
