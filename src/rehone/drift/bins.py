@@ -37,12 +37,17 @@ class Bins:
 
 def compared(like: FeatureProfile, then: Floats, current: FeatureProfile) -> Bins:
     """Name the bins; those without any reference row are what was never seen."""
+    bins = beside(like, then, current, tuple(_bin_names(like)))
+    return _categories(like, bins) if like.kind is FeatureKind.CATEGORICAL else bins
+
+
+def beside(like: FeatureProfile, then: Floats, current: FeatureProfile, names: tuple[str, ...]) -> Bins:
+    """Lay the counts side by side as they are; `names` are of the ordinary bins, of rare values, and of the special ones."""
     k = len(like.counts)
     ordinary, (_, missing, infinite, unseen) = then[:k], then[k:]
     now = np.array(flat(current), dtype=np.float64)
-    names = tuple(_bin_names(like))
     if like.kind is FeatureKind.CATEGORICAL:
-        return _categories(like, Bins(names, then, now))
+        return Bins(names, then, now)
     seen = np.array(like.counts) > 0
     never = float(now[:k][~seen].sum()) + now[k + 3]
     return Bins(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -24,6 +24,7 @@ from rehone.records import (
     Attempts,
     Check,
     CheckStatus,
+    Counts,
     DelayCurve,
     Deployment,
     Estimate,
@@ -102,7 +103,10 @@ def read_champion(store: Store, head: Deployment | None, config: Config) -> Cham
 
 @dataclass(frozen=True)
 class Look:
-    """Where to look from: the project, its data, its champion, the day."""
+    """Where to look from: the project, its data, its champion, the day.
+
+    `show` is given the champion's reference, and the counts that drift of features and of scores is computed from.
+    """
 
     config: Config
     feeds: Feeds
@@ -111,6 +115,7 @@ class Look:
     attempts: Attempts
     forced: bool = False
     maturity: DelayCurve | None = None
+    show: Callable[[Profile, Counts, Counts], None] = lambda *_: None
 
     @property
     def source(self) -> Rows:
@@ -157,6 +162,7 @@ def _live(view: Look, version: ModelVersion, profile: Profile) -> Live:
         version=version.id,
         contract=version.manifest.contract,
         profile=profile,
+        show=view.show,
     )
 
 
@@ -165,6 +171,7 @@ def _drift(view: Look, champion: Champion, reference: Profile, evidence: Evidenc
     counts = view.source.counts(window, reference)
     if view.config.data.score_column is None and counts.rows:
         counts = replace(counts, scores=_scores_again(view, champion, window))
+    view.show(reference, counts, counts)
     scores = drift.score_drift(reference, counts) if reference.scores and counts.scores else None
     return replace(
         evidence, window=window, rows=counts.rows, drift=drift.feature_drift(reference, counts), scores=scores

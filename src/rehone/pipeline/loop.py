@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -39,6 +39,7 @@ class Live:
     version: str
     contract: Contract
     profile: Profile
+    show: Callable[[Profile, Counts, Counts], None] = lambda *_: None
 
 
 def served_evidence(live: Live, evidence: Evidence) -> Evidence:
@@ -61,6 +62,7 @@ def _drift(live: Live, evidence: Evidence) -> Evidence:
     counts = served.counts(window, reference, fitting)
     served.note_repeated(window, fitting)
     own = served.counts(window, reference, served.by_version(live.version))
+    live.show(reference, counts, own)
     features = drift.feature_drift(reference, counts)
     if not counts.rows:
         why = _why_none(live, window)
