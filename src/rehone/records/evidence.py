@@ -155,6 +155,7 @@ class Evidence:
     held: HeldEstimate | None = None
     shift: Shift | None = None
     attempts: Attempts = field(default_factory=Attempts)
+    newest_label: datetime | None = None
 
     @property
     def age_days(self) -> float | None:

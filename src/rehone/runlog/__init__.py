@@ -170,9 +170,12 @@ class RunLog:
 
     def unfinished(self) -> tuple[RunRecord, ...]:
         """Return the records that have no ending; whoever holds the run lock knows them to be dead."""
-        closed = {line.run_id for line in self.lines()}
-        open_ones = self._read_all([p for p in self._paths() if p.stem not in closed])
-        return tuple(r for r in open_ones if r.status is None)
+        return tuple(r for r in self._read_all(self.unlisted(self.lines())) if r.status is None)
+
+    def unlisted(self, lines: Sequence[Line]) -> tuple[Place, ...]:
+        """Return the files of records that none of these lines is of: open ones, and those whose process died then."""
+        closed = {line.run_id for line in lines}
+        return tuple(p for p in self._paths() if p.stem not in closed)
 
     def close_orphans(self, *, now: datetime) -> tuple[RunRecord, ...]:
         """Close the records of killed runs, and give back ledger lines lost in a crash.

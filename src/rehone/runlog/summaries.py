@@ -1,0 +1,172 @@
+"""Say of every run what lists and trends need; each closed record is read once, an index of them from then on.
+
+The index lies in `project.cache`, one line for each closed record, under the digest that the ledger has of it. It may
+be deleted at any time: a line that was cut short or changed is made again, and where the index cannot be read or
+written, records are read each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rehone import codec
+from rehone.config import Config
+from rehone.disk import Disk
+from rehone.errors import Corrupt
+from rehone.objects import disk_for
+from rehone.places import Place
+from rehone.records import RunRecord, RunSummary
+from rehone.runlog import Line, RunLog
+from rehone.runlog.brief import brief
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""To be raised with every change of what a summary says: an index of another format is left aside."""
+
+_AT_ONCE = 64
+"""Records in memory together while an index is made."""
+
+
+def summaries(config: Config) -> tuple[RunSummary, ...]:
+    """Return every run in brief: closed ones, oldest first, then those that have not ended.
+
+    A record that is gone or cannot be read is told from its ledger line: `rehone doctor` says what is wrong with it.
+
+    Raises:
+        Corrupt: the ledger cannot be read.
+    """
+    runlog, index = RunLog.of(config), config.cache_path / f"runs-{FORMAT}.jsonl"
+    lines = runlog.lines()
+    known = _read(index)
+    made = {line.run_id: found for line, found in _made(config, [one for one in lines if one.sha256 not in known])}
+    _add(
+        index,
+        {
+            line.sha256: made[line.run_id].summary
+            for line in lines
+            if line.run_id in made and made[line.run_id].is_whole
+        },
+    )
+    told = [known[line.sha256] if line.sha256 in known else made[line.run_id].summary for line in lines]
+    told += _unlisted(config, runlog.unlisted(lines))
+    return tuple(sorted(told, key=lambda one: (one.status is None, one.started_at, one.run_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A summary that was made now; `is_whole` when its record is the one that the ledger has the digest of."""
+
+    summary: RunSummary
+    is_whole: bool
+
+
+def _made(config: Config, lines: Sequence[Line]) -> Iterator[tuple[Line, _Made]]:
+    disk = disk_for(config.runs_path, config.storage)
+    for start in range(0, len(lines), _AT_ONCE):
+        some = lines[start : start + _AT_ONCE]
+        for line, data in zip(some, _texts(disk, [config.runs_path / line.path for line in some]), strict=True):
+            found = _decoded(data, line.path)
+            is_whole = data is not None and hashlib.sha256(data).hexdigest() == line.sha256
+            yield line, _Made(found or _of_line(line), is_whole and found is not None)
+
+
+def _texts(disk: Disk, paths: Sequence[Place]) -> Sequence[bytes | None]:
+    """Return the bytes of several files at once; one that is gone is `None`."""
+    try:
+        return disk.read_all(paths)
+    except FileNotFoundError:
+        return [_text(disk, path) for path in paths]
+
+
+def _text(disk: Disk, path: Place) -> bytes | None:
+    try:
+        return disk.read(path)
+    except FileNotFoundError:
+        log.warning("a record is gone", extra={"path": str(path)})
+        return None
+
+
+def _decoded(data: bytes | None, path: str) -> RunSummary | None:
+    if data is None:
+        return None
+    try:
+        return brief(codec.decode(data, RunRecord, source=path))
+    except (Corrupt, ValueError) as error:  # a check that was changed to a number that is none
+        log.warning("a record cannot be read", extra={"path": path, "because": str(error)})
+        return None
+
+
+def _of_line(line: Line) -> RunSummary:
+    """Return what the ledger alone says of a run."""
+    return RunSummary(
+        run_id=line.run_id,
+        as_of=line.as_of,
+        started_at=line.started_at,
+        status=line.status,
+        sentence="its record cannot be read: `rehone doctor` says why",
+        trigger=line.trigger,
+        reason=line.evidence,
+        trained=line.trained,
+        verdict=line.verdict,
+    )
+
+
+def _unlisted(config: Config, paths: Sequence[Place]) -> list[RunSummary]:
+    """Return runs that the ledger has no line of: open ones, and those whose process died just then."""
+    disk = disk_for(config.runs_path, config.storage)
+    found = (_decoded(data, str(path)) for path, data in zip(paths, _texts(disk, paths), strict=True))
+    return [one for one in found if one is not None]
+
+
+# --- the index ----------------------------------------------------------------------------------
+
+
+def _read(index: Path) -> dict[str, RunSummary]:
+    """Return what the index has, by the digest of the record; nothing when it cannot be read."""
+    try:
+        data = index.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        log.warning("the index of runs cannot be read, going on without it", extra={"because": str(error)})
+        return {}
+    return dict(filter(None, map(_entry, data.splitlines())))
+
+
+def _entry(text: bytes) -> tuple[str, RunSummary] | None:
+    """Read one line, `<digest of the record> <digest of the rest> <summary>`; `None` when it is not whole."""
+    record, _, rest = text.partition(b" ")
+    digest, _, body = rest.partition(b" ")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        return None
+    try:
+        return record.decode(), msgspec.json.decode(body, type=RunSummary)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _add(index: Path, fresh: Mapping[str, RunSummary]) -> None:
+    """Add lines at the end, in one write, so that those of another process are never split."""
+    if not fresh:
+        return
+    data = b"\n" + b"".join(_line(record, summary) for record, summary in fresh.items())
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with index.open("ab", buffering=0) as file:
+            file.write(data)
+    except OSError as error:
+        log.warning("the index of runs cannot be written, going on without it", extra={"because": str(error)})
+
+
+def _line(record: str, summary: RunSummary) -> bytes:
+    plain: dict[str, Any] = codec.plain(summary)
+    body = msgspec.json.encode({name: item for name, item in plain.items() if item not in (None, "", [], ())})
+    return f"{record} {hashlib.sha256(body).hexdigest()} ".encode() + body + b"\n"
