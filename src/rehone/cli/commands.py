@@ -79,7 +79,8 @@ def app(context: click.Context, debug: bool) -> None:
 @click.option("--label", metavar="COL", help="Column to predict. Default: the 0/1 column that looks like a label.")
 @click.option("--time", metavar="COL", help="Column of the event time. Default: the dated column that looks like it.")
 @click.option("--force", is_flag=True, help="Replace a rehone.toml that is already there.")
-def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
+@json_option
+def init(folder: Path, label: str | None, time: str | None, force: bool, as_json: bool) -> int:
     """Look at the data in DIR and write a commented rehone.toml beside it.
 
     Finds the files, the time column, the label and the columns that a model must not see
@@ -88,10 +89,9 @@ def init(folder: Path, label: str | None, time: str | None, force: bool) -> int:
     """
     import rehone.cli.init as door
 
-    ask = _ask if sys.stdin.isatty() and sys.stdout.isatty() else None
+    ask = _ask if sys.stdin.isatty() and sys.stdout.isatty() and not as_json else None
     written = door.init(folder, door.Wishes(label=label, time=time, force=force), ask=ask)
-    for line in door.lines(written, _width()):
-        click.echo(line)
+    print_found(door.plain(written), lambda: door.lines(written, _width()), as_json=as_json)
     return endings.GOOD
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rehone.cli.find import find
 from rehone.cli.infer import Ask, Inferred, infer, kinds
@@ -87,6 +88,17 @@ def _put(path: Path, text: str) -> None:
         raise RehoneError(f"{path} cannot be written ({error.strerror}): make the folder writable") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def plain(written: Written) -> dict[str, Any]:
+    """Give what was written as plain facts: the file, and each key with its value and why."""
+    keys = {key: {"value": setting.value, "why": setting.why} for key, setting in written.settings.items()}
+    return {
+        "path": str(written.path),
+        "rows": written.inferred.rows,
+        "keys": keys,
+        "decide": written.inferred.undecided,
+    }
 
 
 def lines(written: Written, width: int, *, now: datetime | None = None) -> list[str]:

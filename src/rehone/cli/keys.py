@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rehone.cli.options import project_option
+from rehone.cli.options import json_option, project_option
+from rehone.cli.printing import print_found
 
 if TYPE_CHECKING:
     from rehone.config import Config, Deploy
-    from rehone.records import Check
+    from rehone.records import Check, ModelVersion
     from rehone.signing import NewKey
     from rehone.store import Store
 
@@ -32,7 +33,8 @@ def keys() -> None:
 @keys.command()
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @project_option
-def new(file: Path | None, project: str) -> int:
+@json_option
+def new(file: Path | None, project: str, as_json: bool) -> int:
     """Make an Ed25519 key: FILE for the pipeline alone, FILE.pub for everyone who loads.
 
     Without FILE it is signing.pem in the project's folder. A folder that is missing is made.
@@ -44,26 +46,31 @@ def new(file: Path | None, project: str) -> int:
     path = file if file is not None else root / DEFAULT_FILE
     _make_folder(path.parent)
     made = signing.new_key(path)
-    _print(_new_lines(made, root))
+    plain = {"id": made.id, "private": str(made.private), "public": str(made.public)}
+    print_found(plain, lambda: list(_new_lines(made, root)), as_json=as_json)
     return 0
 
 
 @keys.command()
 @click.argument("versions", metavar="VERSION...", nargs=-1, required=True)
 @project_option
-def sign(versions: tuple[str, ...], project: str) -> int:
+@json_option
+def sign(versions: tuple[str, ...], project: str, as_json: bool) -> int:
     """Sign versions that exist with deploy.signing_key; a service that refused one takes it over then.
 
     VERSION is an id or any unique beginning of one. Sign only what you know the origin of.
     """
     config, store, policy = _opened(project)
-    _print(_signed(store, config, policy, versions))
+    done = list(_signed(store, config, policy, versions))
+    plain = [{"version": version.id, "key": key} for version, key in done]
+    lines = [f"version {version.short} is signed by key {key}" for version, key in done]
+    print_found(plain, lambda: lines, as_json=as_json)
     return 0
 
 
 @keys.command()
 @project_option
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, and nothing else.")
+@json_option
 def check(project: str, as_json: bool) -> int:
     """List the versions with the keys that signed them. Changes nothing.
 
@@ -71,17 +78,13 @@ def check(project: str, as_json: bool) -> int:
     """
     from rehone.cli import endings
     from rehone.cli.text import check_lines, width
-    from rehone.codec import encode
     from rehone.records import CheckStatus
 
     _, store, policy = _opened(project)
     found = tuple(_checks(store, policy))
-    if as_json:
-        click.echo(encode(found).decode(), nl=False)
-    else:
-        _print(line for one in found for line in check_lines(one, width()))
-        if not found:
-            click.echo("no version yet: `rehone run` makes a first one")
+    lines = [line for one in found for line in check_lines(one, width())]
+    none = ["no version yet: `rehone run` makes a first one"]
+    print_found(found, lambda: lines or none, as_json=as_json)
     return endings.MUST_FIX if any(one.status is CheckStatus.ACT for one in found) else endings.GOOD
 
 
@@ -143,7 +146,9 @@ def _named(path: Path, root: Path) -> str:
     return json.dumps(str(whole.relative_to(base) if whole.is_relative_to(base) else whole), ensure_ascii=False)
 
 
-def _signed(store: Store, config: Config, policy: Deploy, versions: tuple[str, ...]) -> Iterator[str]:
+def _signed(
+    store: Store, config: Config, policy: Deploy, versions: tuple[str, ...]
+) -> Iterator[tuple[ModelVersion, str]]:
     from rehone import signing
     from rehone.errors import SigningError
 
@@ -155,7 +160,7 @@ def _signed(store: Store, config: Config, policy: Deploy, versions: tuple[str, .
     for version in [store.version(wanted) for wanted in versions]:
         key, text = seal(version.id)
         store.sign(version.id, key, text)
-        yield f"version {version.short} is signed by key {key}"
+        yield version, key
 
 
 def _checks(store: Store, policy: Deploy) -> Iterator[Check]:
@@ -212,8 +217,3 @@ def _who(store: Store, version: str, policy: Deploy, *, live: bool, trusted: fro
     except SigningError as error:
         said, status = f"{said}; {error}", CheckStatus.ACT if live else CheckStatus.WARN
     return Check(name="signature", subject=short_id(version), status=status, detail=said)
-
-
-def _print(lines: Iterator[str]) -> None:
-    for line in lines:
-        click.echo(line)
