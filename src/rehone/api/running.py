@@ -85,7 +85,7 @@ def run_stage(
         raise NotFound(f"which run is stage {stage} to go on with? Name it; stage check begins one")
     else:
         end = pipeline.stage(config, door_of(config, run, listen), stage)
-    if end.status is not None:
+    if end.status is not None or stage == STAGES[-1]:  # without an ending after the last stage, it waits for a person
         told(config, RunLog.of(config).find(end.run_id))
     return end
 

@@ -20,7 +20,7 @@ from typing import Protocol
 from rehone import codec
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError
-from rehone.observers import DEPLOYMENT, Outbox, Request
+from rehone.observers import DEPLOYMENT, WAITING, Later, Outbox, Request
 from rehone.observers.telling import BEING_TOLD, without_password
 from rehone.records import Delivery, Deployment, RunRecord
 from rehone.runlog import RunLog
@@ -42,7 +42,10 @@ class Tracker(Protocol):
     """Whoever is told. Telling the same thing twice leaves it told once."""
 
     def tell_run(self, record: RunRecord, file: bytes) -> str:
-        """Log a closed run, whose record is that file, and return where it can be looked at."""
+        """Log a closed run, whose record is that file, and return where it can be looked at.
+
+        Only alerts are told of a run that waits for a person, too.
+        """
 
     def tell_deployment(self, deployment: Deployment) -> str:
         """Log a record of the deployment log and return where it can be looked at."""
@@ -63,10 +66,12 @@ def main() -> None:
 
 def _deliver(config: Config, outbox: Outbox, subject: str) -> None:
     found = outbox.find(subject) or Delivery(tracker=outbox.tracker, subject=subject)
-    trying = replace(found, attempts=found.attempts + 1, error=BEING_TOLD)
+    trying = replace(found, attempts=found.attempts + 1, error=BEING_TOLD, held=False)
     outbox.note(trying)
     try:
         link = _tell(config, outbox.tracker, subject)
+    except Later as later:
+        outbox.note(replace(found, error=str(later), held=True))
     except Exception as error:  # whatever a tracker raises is noted, and the next one is told
         logging.getLogger(__name__).exception("not delivered", extra={"subject": subject})
         outbox.note(replace(trying, error=_cause(error)))
@@ -78,7 +83,7 @@ def _tell(config: Config, name: str, subject: str) -> str:
     tracker = _tracker(config, name)
     if not subject.startswith(DEPLOYMENT):
         runs = RunLog.of(config)
-        record = runs.find(subject)
+        record = runs.find(subject.removeprefix(WAITING))
         return tracker.tell_run(record, runs.bytes_of(record))
     generation = int(subject.removeprefix(DEPLOYMENT))
     found = next((d for d in Store.of(config).log() if d.generation == generation), None)

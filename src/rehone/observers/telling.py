@@ -29,6 +29,10 @@ MODULE = "rehone.integrations.deliver"
 BEING_TOLD = "being told"
 DEPLOYMENT = "deployment-"
 """What the name of a subject begins with when it is a record of the deployment log; then comes its generation."""
+WAITING = "waiting-"
+"""What the name of a subject begins with when it is a run that waits for a person; then comes its id."""
+OF_NOW = ("alerts", "metrics")
+"""Listeners that are told of what happens, and never of what was over when they were configured."""
 _LAST_WORDS = 300
 
 Clock = Callable[[], datetime]
@@ -36,10 +40,18 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a tracker can be told of: a closed run, or a record of the deployment log, and when that began."""
+    """What a tracker can be told of: a closed run, or a record of the deployment log, and when that began.
+
+    A run that waits for a person is told of to one listener only.
+    """
 
     name: str
     at: datetime
+    only: str = ""
+
+
+class Later(RehoneError):
+    """It is not the hour to tell of this: it stays open, and nothing is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +135,18 @@ def _tell(
         outboxes = [Outbox.of(config, tracker) for tracker in config.listeners]
         mine = [outbox for outbox in outboxes if held.enter_context(outbox.lock(seconds))]
         for outbox in mine:
-            outbox.add(s.name for s in _fresh(outbox, subjects, outbox.reach(reach) if reach else outbox.begin(since)))
+            outbox.add(s.name for s in _fresh(outbox, subjects, _from(outbox, since, reach)))
         _tell_all(config, [o for o in mine if o.pending()], {s.name: n for n, s in enumerate(subjects)}, clock)
         return tuple(_check(o, 0, CheckStatus.ACT) if o in mine else _busy(o, seconds) for o in outboxes)
 
 
+def _from(outbox: Outbox, since: datetime, reach: datetime | None) -> datetime:
+    return outbox.reach(reach) if reach and outbox.tracker not in OF_NOW else outbox.begin(since)
+
+
 def _fresh(outbox: Outbox, subjects: Sequence[Subject], since: datetime) -> Iterator[Subject]:
     known = outbox.known()
-    return (s for s in subjects if s.at >= since and s.name not in known)
+    return (s for s in subjects if s.at >= since and s.name not in known and s.only in ("", outbox.tracker))
 
 
 # --- processes -------------------------------------------------------------------------------
@@ -233,15 +249,17 @@ def without_password(text: str) -> str:
 
 
 def _check(outbox: Outbox, unnoted: int, status: CheckStatus) -> Check:
-    waiting, told = outbox.pending(), outbox.count()
+    pending, told = outbox.pending(), outbox.count()
+    waiting = [delivery for delivery in pending if not delivery.held]
     missing = len(waiting) + unnoted
     if not missing:
+        held = f"; {_things(len(pending))} wait: {pending[-1].error}" if pending else ""
         return Check(
             name="tracker",
             subject=outbox.tracker,
             status=CheckStatus.OK,
             n=told,
-            detail=f"{outbox.tracker} was told of {_things(told)}",
+            detail=f"{outbox.tracker} was told of {_things(told)}{held}",
         )
     why = f": {waiting[-1].error}" if waiting and waiting[-1].error else ""
     return Check(

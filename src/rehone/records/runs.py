@@ -170,7 +170,10 @@ class FleetRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Whether a tracker was told of a run or a deployment (`subject`), and where it keeps it."""
+    """Whether a tracker was told of a run or a deployment (`subject`), and where it keeps it.
+
+    `held`: it waits for its hour, as `error` says, and nothing is wrong.
+    """
 
     tracker: str
     subject: str
@@ -178,6 +181,7 @@ class Delivery:
     delivered_at: datetime | None = None
     link: str | None = None
     error: str = ""
+    held: bool = False
 
 
 class EventKind(StrEnum):
