@@ -24,6 +24,8 @@ def run_pipeline(
 ) -> RunRecord:
     """Do what `rehone run` does, and return the record of the run.
 
+    It has no status yet, and `waits`, where a challenger waits for a person (`approve`, `reject`).
+
     Args:
         project: folder with a `rehone.toml`, that file, or a `Config`.
         as_of: pretend that it is this day (its midnight in `data.timezone`); left out: now.
@@ -69,6 +71,9 @@ def run_stage(
     letters, digits, `-` and `_`, of which the first is a letter. `check` begins a run of that name,
     or goes on with the one that is open, and the name does as `run` wherever an id does.
 
+    With `deploy.approval = "manual"`, a `deploy` without an ending has left a challenger that waits
+    for a person (`approve`, `reject`).
+
     Raises:
         ConfigError: the configuration cannot be used, or is not the one that the run began with.
         NotFound: there is no such run or stage.
@@ -104,6 +109,8 @@ def _to_begin(config: Config, run: str) -> bool:
 def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | None = None) -> RunRecord:
     """Make the stages that are left of a run that is made stage by stage, and return its record.
 
+    A run that waits for a person goes on waiting.
+
     Raises:
         As `run_stage`.
     """
@@ -117,6 +124,8 @@ def resume_run(project: Where, run: str, *, listen: Callable[[Event], None] | No
 
 def close_run(project: Where, run: str) -> RunRecord:
     """End a run that is made stage by stage as failed if it is still open, and return its record.
+
+    One that waits for a person goes on waiting.
 
     Raises:
         NotFound: there is no such run.

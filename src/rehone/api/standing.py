@@ -14,7 +14,7 @@ from rehone.api.forecasting import regrets
 from rehone.api.telling import subjects, tell
 from rehone.config import Config
 from rehone.errors import Corrupt, NotFound, RehoneError
-from rehone.records import Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
+from rehone.records import Approval, Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
 from rehone.runlog import RunLog
 from rehone.store import Store, has_store
 
@@ -58,6 +58,8 @@ def status(project: Where = ".") -> ProjectStatus:
 def _open_run(run: RunRecord, store: Store) -> Check:
     """Say of a run that has not ended whether it is under way (ok), was killed (warn), or nobody here can tell."""
     where = f"process {run.pid} on {run.host}"
+    if run.approval is not None:
+        return _unanswered(run, run.approval)
     if run.staged_until is not None:
         after = f"after {run.stages[-1].name}" if run.stages else ""
         said = f"run {run.run_id} is made stage by stage and rests {after} until {run.staged_until:%Y-%m-%d %H:%M} UTC"
@@ -72,6 +74,21 @@ def _open_run(run: RunRecord, store: Store) -> Check:
     else:
         status, said = CheckStatus.OK, f"run {run.run_id} is under way ({where}){_staged(store)}"
     return Check(name="run", subject=run.run_id, status=status, detail=said)
+
+
+def _unanswered(run: RunRecord, approval: Approval) -> Check:
+    """Say until when a challenger waits for a person, or that an approval was not carried out to its end."""
+    until = f"{approval.until:%Y-%m-%d %H:%M} UTC"
+    said = f"version {short_id(run.version)} of run {run.run_id} waits for approval until {until}"
+    if approval.approved:
+        said = f"the approval of run {run.run_id} by {approval.by} is under way, or was interrupted; open until {until}"
+    return Check(
+        name="approval",
+        subject=run.run_id,
+        status=CheckStatus.WARN,
+        detail=said,
+        remedy=f"`rehone approve {run.run_id}`",
+    )
 
 
 def _lives(pid: int) -> bool:
@@ -186,8 +203,10 @@ def _drilled(config: Config) -> Iterator[Check]:
 
 
 def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
+    from rehone import pipeline
+
     with store.lock("doctor"):
-        closed = runlog.close_orphans(now=now())
+        closed = pipeline.settle(store, runlog, clock=now) + runlog.close_orphans(now=now())
         healed = deploy.heal(store, policy=config.deploy, clock=now)
     said = [Check(name="run", subject=r.run_id, status=CheckStatus.WARN, detail=r.sentence) for r in closed]
     return [*said, *healed]

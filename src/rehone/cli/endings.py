@@ -29,7 +29,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 EXIT_CODES = {
-    GOOD: "deployed or skipped, or the command did what was asked",
+    GOOD: "deployed, skipped or waiting for approval, or the command did what was asked",
     BUG: "a bug in Rehone: please report it",
     MUST_FIX: "a person must fix something: the command line, the configuration, the data, the store; or the run failed",
     HELD: "a challenger was rejected, the comparison was inconclusive, or the deployment was rolled back",
@@ -167,11 +167,11 @@ class _Shown:
 
 
 def of_run(record: RunRecord) -> int:
-    """Return the exit code of a run that has ended."""
+    """Return the exit code of a run that has ended, or that waits for a person."""
     from rehone import errors
     from rehone.records import RunStatus
 
-    if record.status in (RunStatus.SKIPPED, RunStatus.DEPLOYED):
+    if record.waits or record.status in (RunStatus.SKIPPED, RunStatus.DEPLOYED):
         return GOOD
     if record.status in (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK):
         return HELD

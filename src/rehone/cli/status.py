@@ -115,6 +115,11 @@ def next_step(found: ProjectStatus, project: str) -> str:
         return f"put the store back, then `rehone doctor{where}`"
     if any(check.status is CheckStatus.ACT for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
+    if run := next((check for check in found.problems if check.name == "approval"), None):
+        return (
+            f"look at the challenger that waits, `rehone show {run.subject}{where}`, then `rehone approve "
+            f"{run.subject}{where}` or `rehone reject {run.subject} --because TEXT{where}`"
+        )
     if run := next((check for check in found.problems if check.name == "run"), None):
         return _next_of_run(run, where)
     if run := next((check for check in found.problems if check.name == "staged_run"), None):

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from rehone import data, trigger
 from rehone.config import Config
+from rehone.pipeline.asking import held_back, waiting
 from rehone.pipeline.evidence import Champion, Look, attempts, findings, look, read_champion
 from rehone.pipeline.feeds import Feeds
 from rehone.pipeline.holding import held
@@ -50,16 +51,19 @@ def preview(config: Config, *, as_of: datetime, now: datetime, frame: object | N
     found = findings(feeds, config, as_of, champion)
     broken = (*acting(found), *decision.incidents)
     said = all_of("data incident", broken) if broken else decision.reason
-    if decision.kind is not None and not broken:
+    wanted = decision.kind is not None and not broken
+    for other in waiting(RunLog.of(config)) if wanted else ():
+        wanted, said = False, held_back(decision.reason, other)
+    if wanted:
         window = trailing_window(config, as_of)
         found = _judged(feeds, config, window, now=now, reference=champion.profile if champion else None, known=found)
         if broken := acting(found):
-            said = all_of(f"the data in {window} cannot be learned from", broken)
+            wanted, said = False, all_of(f"the data in {window} cannot be learned from", broken)
     return Preview(
         project=config.project.name,
         as_of=as_of,
         champion=champion.id if champion else None,
-        would_train=decision.kind is not None and not broken,
+        would_train=wanted,
         sentence=said,
         evidence=evidence,
         trigger=decision,
