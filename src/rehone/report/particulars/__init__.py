@@ -1,0 +1,28 @@
+"""State the particulars of a run as names and texts, the same for a page and for a terminal."""
+
+from rehone.report.particulars.estimates import delays, estimated, held, performance
+from rehone.report.particulars.labels import served, served_versions, shadow
+from rehone.report.particulars.models import Compared, call, candidates, comparisons, costs, metrics
+from rehone.report.particulars.run import data, deployed, run
+from rehone.report.particulars.shifts import SUGGESTED, shift
+
+__all__ = [
+    "SUGGESTED",
+    "Compared",
+    "call",
+    "candidates",
+    "comparisons",
+    "costs",
+    "data",
+    "delays",
+    "deployed",
+    "estimated",
+    "held",
+    "metrics",
+    "performance",
+    "run",
+    "served",
+    "served_versions",
+    "shadow",
+    "shift",
+]
