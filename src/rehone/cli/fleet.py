@@ -74,6 +74,8 @@ def _line(one: FleetRun) -> str:
 
 
 def _ending(one: FleetRun) -> str:
+    if one.status is None and one.run_id and one.exit_code == endings.GOOD:
+        return "waits"
     return str(one.status).replace("_", " ") if one.status else "failed without a record"
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from rehone.api import STAGES
+from rehone.cli.approvals import answer_lines, approval_lines
 from rehone.cli.endings import BUG, of_run
 from rehone.cli.estimates import estimate_lines, maturity_lines
 from rehone.cli.forecasts import probe_lines, realised_lines
@@ -66,7 +67,9 @@ def run_ending(record: RunRecord, project: str, *, quiet: bool, width: int) -> l
 
 
 def stage_end(end: StageEnd, project: str) -> list[str]:
-    """Say which stage of an open run comes next, as the command that makes it."""
+    """Say what comes next for an open run, as the command that does it."""
+    if end.stage == STAGES[-1]:
+        return answer_lines(end.run_id, project)
     following = STAGES[STAGES.index(end.stage) + 1]
     return [f"Run {end.run_id} goes on with:", f"  rehone stage {following} --run {end.run_id}{option(project)}"]
 
@@ -77,6 +80,8 @@ def _show(record: RunRecord, project: str) -> str:
 
 def ending_of(record: RunRecord) -> str:
     """Name the ending of a run as people read it."""
+    if record.waits:
+        return "waits"
     return "unfinished" if record.status is None else str(record.status).replace("_", " ")
 
 
@@ -189,6 +194,7 @@ def _facts(record: RunRecord, width: int) -> list[str]:
     lines += _split(record, width)
     if record.version:
         lines += fact("version", record.version, width)
+    lines += approval_lines(record, width)
     if record.deployment is not None:
         made = record.deployment
         served = short_id(made.version) if made.version else "nothing"

@@ -115,17 +115,10 @@ def next_step(found: ProjectStatus, project: str) -> str:
         return f"put the store back, then `rehone doctor{where}`"
     if any(check.status is CheckStatus.ACT for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
-    if run := next((check for check in found.problems if check.name == "approval"), None):
-        return (
-            f"look at the challenger that waits, `rehone show {run.subject}{where}`, then `rehone approve "
-            f"{run.subject}{where}` or `rehone reject {run.subject} --because TEXT{where}`"
-        )
-    if run := next((check for check in found.problems if check.name == "run"), None):
-        return _next_of_run(run, where)
-    if run := next((check for check in found.problems if check.name == "staged_run"), None):
-        return (
-            f"`rehone run --resume {run.subject}{where}` goes on with the run that rests, if its orchestrator does not"
-        )
+    for run in sorted(
+        (check for check in found.problems if check.name in _OPEN), key=lambda run: _OPEN.index(run.name)
+    ):
+        return _next_of_open(run, where)
     if live is not None and live.state is DeploymentState.TRIAL:
         return f"a trial is under way, or its run was killed: `rehone doctor{where}` ends it in that case"
     if last is not None and last.status is RunStatus.FAILED:
@@ -141,7 +134,20 @@ def _with(remedy: str, where: str) -> str:
     return f"{before}`{command}{where}`{after}"
 
 
-def _next_of_run(run: Check, where: str) -> str:
+_OPEN = ("approval", "run", "staged_run")
+"""Names of the checks that tell of a run which has not ended, the one to be looked at first in front."""
+
+
+def _next_of_open(run: Check, where: str) -> str:
+    if run.name == "approval":
+        return (
+            f"look at the challenger that waits, `rehone show {run.subject}{where}`, then `rehone approve "
+            f"{run.subject}{where}` or `rehone reject {run.subject} --because TEXT{where}`"
+        )
+    if run.name == "staged_run":
+        return (
+            f"`rehone run --resume {run.subject}{where}` goes on with the run that rests, if its orchestrator does not"
+        )
     if run.status is CheckStatus.OK:
         return "wait for the end of the run, or stop it with Ctrl-C: what is live is whole all the time"
     killed = "was killed" if run.status is CheckStatus.WARN else "is under way, or was killed"

@@ -57,20 +57,21 @@ class Ending:
 
     @property
     def good(self) -> bool:
-        """Whether nobody needs to look: deployed, or nothing to do."""
+        """Whether it ended well: deployed, or nothing to do until a trigger fires or a person has answered."""
         return self.status in GOOD
 
     @property
     def said(self) -> str:
         """The ending and the sentence that says why, as the command line prints them."""
-        return f"{self.status.replace('_', ' ')}: {self.sentence}"
+        ending = "waits" if self.record is not None and self.record.waits else self.status.replace("_", " ")
+        return f"{ending}: {self.sentence}"
 
     @classmethod
     def of(cls, record: RunRecord) -> Ending:
-        """Return how a run ended, by its record."""
+        """Return how a run ended, by its record; for an orchestrator, one that waits for a person is over as skipped."""
         return cls(
             project=record.project,
-            status=record.status or RunStatus.FAILED,
+            status=record.status or (RunStatus.SKIPPED if record.waits else RunStatus.FAILED),
             sentence=record.sentence,
             retry=record.retry,
             record=record,

@@ -60,7 +60,8 @@ def _number(value: float | None) -> str:
 
 def markdown(record: RunRecord, link: str) -> str:
     """Return the story of a run as a page: its ending, its sentence, its stages and checks."""
-    ending = record.status.replace("_", " ") if record.status else "unfinished"
+    open_as = "waits" if record.waits else "unfinished"
+    ending = record.status.replace("_", " ") if record.status else open_as
     facts = [
         f"# {record.project}: {ending}",
         record.sentence,

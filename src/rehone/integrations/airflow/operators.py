@@ -79,10 +79,13 @@ class RehoneRunOperator(_Rehone):
         self.force = force
 
     def execute(self, context: Mapping[str, Any]) -> str:
-        """Return the id of the run, which has deployed."""
+        """Return the id of the run, which has deployed, or waits for a person's approval."""
         answer = self._ask("run", *self._dated(), *(["--force"] if self.force else []))
         if answer.record is None:
             raise _unanswered(answer, final=answer.code == MUST_FIX)
+        if answer.record["status"] is None:  # its challenger waits for a person
+            self.log.info("%s", answer.record["sentence"])
+            return str(answer.record["run_id"])
         return _ended(answer.record, context)
 
 
