@@ -56,7 +56,7 @@ def _thresholds(labels: Bools, scores: Floats, own: float) -> Floats:
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     spare = MOST - 2  # the threshold that acts on no row, and the model's own
     if last.size > spare:
-        recall, rows = np.cumsum(labels[order])[last], last + 1
+        recall, rows = np.cumsum(labels[order].astype(np.int64))[last], last + 1
         last = last[np.union1d(_steps(recall, spare // 2), _steps(rows, spare - spare // 2))]
     top = np.nextafter(ranked[0], np.inf)
     return np.unique(np.concatenate(([top, own], ranked[last])))[::-1]

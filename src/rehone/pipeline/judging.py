@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rehone import gate
+from rehone.pipeline import figures
 from rehone.pipeline.anchors import Past, past_champions, scored_anchors
 from rehone.pipeline.comparison import Matter, holdout, scored_champion
 from rehone.pipeline.replaying import judged
@@ -31,17 +32,19 @@ def judge(scene: Scene) -> Ending | None:
         as_of=scene.door.as_of,
         anchor_tries=past.tries,
     )
+    rows, champion = holdout(matter, held), scored_champion(scene.champion, held)
     scene.verdict = judged(
         scene,
-        holdout(matter, held),
+        rows,
         challenger,
-        scored_champion(scene.champion, held),
+        champion,
         config.gate,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
         anchors=scored_anchors(config, scene.store, past, held),
     )
     scene.draft.note(verdict=scene.verdict)
     scene.draft.say(scene.verdict.reason)
+    figures.judged(scene, rows, (challenger, champion))
     return _ending_of(scene.verdict)
 
 

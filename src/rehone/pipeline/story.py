@@ -15,7 +15,7 @@ import rehone
 from rehone import artifact, data, deploy, train, trigger
 from rehone.config import Config
 from rehone.errors import Locked, RehoneError, StoreError
-from rehone.pipeline import forecasts, maturing, recalibrating
+from rehone.pipeline import figures, forecasts, maturing, recalibrating
 from rehone.pipeline.asking import ask, held_back, settle, waiting
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
@@ -161,7 +161,7 @@ def _look(scene: Scene) -> Ending | None:
     draft.note(data_checks=found)
     if broken := acting(found):
         return RunStatus.FAILED, all_of("data incident", broken)
-    view = replace(_view(config, scene, forced=scene.door.force), maturity=maturity)
+    view = replace(_view(config, scene, forced=scene.door.force), maturity=maturity, show=figures.shown(scene))
     evidence = held(view, look(view), scene.runlog)
     draft.note(realised=forecasts.realised(scene))
     draft.note(evidence=evidence, data_checks=findings(scene.feeds, config, scene.door.as_of, scene.champion))

@@ -66,10 +66,16 @@ class Importance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """All that pages draw of one run beside its record; what the run did not come to is empty."""
+    """All that pages draw of one run beside its record; what the run did not come to is empty.
+
+    `importance` is of `importance_rows` rows, the largest first; `importance_left_out` features were not asked, for
+    asking all would take too long: those whose shuffling moved the scores least.
+    """
 
     format: int = 1
     histograms: tuple[Histogram, ...] = ()
     scores: Histogram | None = None
     curves: tuple[Curves, ...] = ()
     importance: tuple[Importance, ...] = ()
+    importance_rows: int = 0
+    importance_left_out: int = 0
