@@ -42,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """The whole story of one run. `status is None` while it is under way.
+    """The whole story of one run. `status is None` while it is under way or waits for a person.
 
     `staged_until` is set while a run is made stage by stage: until then nobody else may run.
     `judged` names the file beside the record that holds all the gate was given; `realised` is what
@@ -145,7 +145,10 @@ class ProjectStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEnd:
-    """Where a run stands after a stage that was made alone; `status is None`: the next stage may start."""
+    """Where a run stands after a stage that was made alone.
+
+    `status is None`: the next stage may start; after the last one, the run waits for a person.
+    """
 
     run_id: str
     stage: str
@@ -155,7 +158,7 @@ class StageEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRun:
-    """How the run of one project of a fleet ended; without `status` when it made no record."""
+    """How the run of one project of a fleet ended; without `status` when it waits for a person, or made no record."""
 
     project: str
     name: str
