@@ -86,7 +86,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "share": share,
     "moment": moment,
     "day": day,
-    "length": length,
+    "took": length,
     "interval": interval,
     "words": words,
     "slug": slug,

@@ -1,12 +1,66 @@
-"""Choose what the health page says."""
+"""Choose what the page on the pipeline's own health says."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from rehone.records import CheckStatus, RunStatus, RunSummary
+from rehone.report import charts
 from rehone.report.book import Book
 from rehone.report.site import Site
+from rehone.report.wording import DASH, length, number, share
 
 
 def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
     """Return what the template is filled with."""
-    del book, site, asked
-    return {}
+    del site, asked
+    return {
+        "tiles": tuple(_tiles(book)),
+        "endings": tuple(
+            (name, book.health.endings.get(name, 0)) for name in RunStatus if book.health.endings.get(name)
+        ),
+        "lost": tuple(_lost(book)),
+        "gate": charts.gate_failures(book.summaries, book.health),
+        "times": charts.run_times(book.summaries),
+        "promises": charts.promises(book.track),
+        "broken": tuple(check for check in book.checks if check.status is not CheckStatus.OK),
+    }
+
+
+def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
+    """Name the figures that say most: a name, a value and what it is of."""
+    found = book.health
+    yield "gate refused", share(found.gate_failure_share), f"{found.refused} of {found.judged} judged"
+    yield (
+        "drift alarms",
+        number(found.alarms),
+        f"in {number(found.days, 3)} days; {number(found.alarms_accepted, 2)} are accepted",
+    )
+    yield "newest row", _age(found.newest_row_age_days), "old when the last run looked"
+    yield "newest label", _age(found.newest_label_age_days), "old when the last run looked"
+    times = found.run_seconds
+    yield "run time", length(times[-1] if times else None), _median(times)
+    lost = found.breaker
+    yield (
+        "challengers lost",
+        f"{lost.lost}{f' of {lost.limit}' if lost.limit is not None else ''}",
+        "in a row, at which retraining stops" if lost.limit is not None else "in a row; the breaker is off",
+    )
+
+
+def _age(days: float | None) -> str:
+    return DASH if days is None else length(days * 86400)
+
+
+def _median(times: tuple[float, ...]) -> str:
+    if not times:
+        return "of the newest run that trained"
+    ordered = sorted(times)
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return f"of the newest run that trained; the median is {length(middle)}"
+
+
+def _lost(book: Book) -> Iterator[RunSummary]:
+    """Return the runs that count towards the breaker, the newest first."""
+    known = {run.run_id: run for run in book.summaries}
+    yield from (known[run_id] for run_id in reversed(book.health.breaker.runs) if run_id in known)

@@ -1,0 +1,106 @@
+"""Say whether a champion gets better or worse, and on what that rests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rehone.records import CheckStatus, RunStatus, RunSummary, TrackRecord
+from rehone.report.book import Book
+from rehone.report.wording import day, fixed, interval, number, signed
+
+LIVE_RUNS = 5
+"""How many promotions the trend is told over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """One word with its status, and the sentences that it rests on."""
+
+    word: str
+    status: CheckStatus
+    because: tuple[str, ...]
+
+
+def direction(book: Book) -> Direction:
+    """Say better, worse, about the same or not known.
+
+    Worse: labels showed that the live version is a regret, or `health.declines` retrains in a row went live with a
+    smaller ROC-AUC. Better or worse beyond chance: the newest one against the one it replaced, on one holdout.
+    """
+    live = [run for run in book.summaries if run.status is RunStatus.DEPLOYED and run.challenger is not None]
+    because = (*_newest(live), *_trend(live), *_came_true(book.track), *_in_use(book))
+    word, status = _word(book, live)
+    return Direction(word, status, because or ("Nothing was compared yet.",))
+
+
+def _word(book: Book, live: Sequence[RunSummary]) -> tuple[str, CheckStatus]:
+    if _regretted(book) or any(c.name == "declines" and c.status is CheckStatus.WARN for c in book.health.checks):
+        return "worse", CheckStatus.WARN
+    compared = next((run.difference for run in reversed(live) if run.difference is not None), None)
+    if compared is None:
+        return "not known", CheckStatus.UNKNOWN
+    _, low, high = compared
+    if low > 0:
+        return "better", CheckStatus.OK
+    if high < 0:
+        return "worse", CheckStatus.WARN
+    return "about the same", CheckStatus.OK
+
+
+def _regretted(book: Book) -> bool:
+    head = book.status.deployment
+    forecasts = book.track.forecasts if book.track is not None else ()
+    return any(one.regret and head is not None and one.version == head.version for one in forecasts)
+
+
+def _newest(live: Sequence[RunSummary]) -> Iterator[str]:
+    run = next((run for run in reversed(live) if run.difference is not None), None)
+    if run is None or run.difference is None:
+        return
+    value, low, high = run.difference
+    beyond = "beyond chance" if low > 0 or high < 0 else "within chance"
+    yield (
+        f"The newest promotion, of {day(run.as_of)}, differed from what it replaced by {signed(value)} ROC-AUC on the same "
+        f"holdout ({signed(low)} to {signed(high)}), {beyond}."
+    )
+
+
+def _trend(live: Sequence[RunSummary]) -> Iterator[str]:
+    scored = [(run, run.challenger.roc_auc) for run in live if run.challenger and run.challenger.roc_auc is not None]
+    if len(scored) < 2:
+        return
+    shown = scored[-LIVE_RUNS:]
+    values = " → ".join(fixed(value, 3) for _, value in shown)
+    yield (
+        f"Holdout ROC-AUC over the last {len(shown)} that went live, from {day(shown[0][0].as_of)} on: {values}. Each has a "
+        "holdout of its own, so that part of this is the season."
+    )
+
+
+def _came_true(track: TrackRecord | None) -> Iterator[str]:
+    if track is None or not track.matured:
+        return
+    said = (
+        f"Labels have come due for {track.matured} of {track.promotions} promotions: {track.covered} brought what the "
+        "gate promised, within chance"
+    )
+    regrets = len(track.regrets)
+    yield f"{said}; {regrets} {'is a regret' if regrets == 1 else 'are regrets'}." if regrets else f"{said}."
+
+
+def _in_use(book: Book) -> Iterator[str]:
+    """Say how the live version's recall did on matured labels, from its first to its newest measurement."""
+    head = book.status.deployment
+    seen = [
+        run for run in book.summaries if run.recall is not None and head is not None and run.champion == head.version
+    ]
+    if not seen:
+        return
+    newest = seen[-1].recall
+    if newest is None:
+        return
+    yield (
+        f"In use, on {newest.n:,} rows whose label is due, the live version's recall is {number(newest.value, 3)} "
+        f"({interval((newest.low, newest.high))}) as of {day(seen[-1].as_of)}."
+    )
