@@ -1,0 +1,83 @@
+"""Lay out the addresses of the dashboard, and say what is said when there is no page or none can be made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from rehone.dashboard import pages
+from rehone.dashboard.answering import answer_page, take
+from rehone.dashboard.door import log_in, log_out, show_door
+from rehone.dashboard.guard import Guard
+from rehone.dashboard.house import Handler, House
+from rehone.dashboard.shelf import Shelf
+from rehone.report import asset
+from rehone.report.outer import notice
+
+log = logging.getLogger(__name__)
+
+_STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
+_FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}
+"""Pages ask for these under the digest of what is in them."""
+
+
+def application(house: House) -> ASGIApp:
+    """Return the dashboard as an ASGI application, guarded."""
+    routes = [Route(f"/{name}", _static(name, kind)) for name, kind in _STATIC.items()]
+    if house.sessions is not None:
+        routes += [
+            Route("/login", show_door(house)),
+            Route("/login", log_in(house, house.sessions), methods=["POST"]),
+            Route("/logout", log_out(house), methods=["POST"]),
+        ]
+    if "" not in house.shelves:
+        routes += [Route("/", pages.everything(house)), Route("/state", pages.state_of_all(house))]
+    for prefix, shelf in house.shelves.items():
+        routes += _of_project(house, prefix, shelf)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_there(house), Exception: _bug(house)})
+    return Guard(app, house.sessions, house.names, house.cookie)
+
+
+def _of_project(house: House, prefix: str, shelf: Shelf) -> list[Route]:
+    run = f"{prefix}/run/{{run}}"
+    return [
+        *([Route(prefix, pages.slashed(prefix))] if prefix else []),
+        Route(f"{prefix}/state", pages.state(shelf)),
+        Route(f"{run}/answer", answer_page(house, prefix, shelf)),
+        Route(f"{run}/answer/state", answer_page(house, prefix, shelf, only_state=True)),
+        *(Route(f"{run}/{verb}", take(house, prefix, shelf, verb), methods=["POST"]) for verb in ("approve", "reject")),
+        Route(f"{prefix}/{{path:path}}", pages.page(house, prefix, shelf)),
+    ]
+
+
+def _static(name: str, kind: str) -> Handler:
+    async def static(_request: Request) -> Response:
+        return Response(asset(name), media_type=kind, headers=_FOR_EVER)
+
+    return static
+
+
+def _not_there(house: House) -> Callable[[Request, Exception], Response]:
+    def not_there(_request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        said = error.detail if isinstance(error, HTTPException) else ""
+        lines = ["there is no such page" if said in ("", "Not Found") else said]
+        return HTMLResponse(notice(house.frame("Not done"), lines=lines, links=(("overview", "/"),)), status)
+
+    return not_there
+
+
+def _bug(house: House) -> Callable[[Request, Exception], Response]:
+    def bug(request: Request, error: Exception) -> Response:
+        log.error("a page could not be made", exc_info=error, extra={"path": request.scope["path"]})
+        said = f"This is a bug in Rehone ({type(error).__name__}): the log of the dashboard has the rest."
+        return HTMLResponse(notice(house.frame("Not made"), lines=[said], links=(("overview", "/"),)), 500)
+
+    return bug
