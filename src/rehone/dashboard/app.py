@@ -33,28 +33,32 @@ def application(house: House) -> ASGIApp:
     routes = [Route(f"/{name}", _static(name, kind)) for name, kind in _STATIC.items()]
     if house.sessions is not None:
         routes += [
-            Route("/login", show_door(house)),
-            Route("/login", log_in(house, house.sessions), methods=["POST"]),
-            Route("/logout", log_out(house), methods=["POST"]),
+            _route(house, "/login", show_door(house)),
+            _route(house, "/login", log_in(house, house.sessions), "POST"),
+            _route(house, "/logout", log_out(house), "POST"),
         ]
     if "" not in house.shelves:
-        routes += [Route("/", pages.everything(house)), Route("/state", pages.state_of_all(house))]
+        routes += [_route(house, "/", pages.everything(house)), _route(house, "/state", pages.state_of_all(house))]
     for prefix, shelf in house.shelves.items():
         routes += _of_project(house, prefix, shelf)
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_there(house), Exception: _bug(house)})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_there(house)})
     return Guard(app, house.sessions, house.names, house.cookie)
 
 
 def _of_project(house: House, prefix: str, shelf: Shelf) -> list[Route]:
     run = f"{prefix}/run/{{run}}"
     return [
-        *([Route(prefix, pages.slashed(prefix))] if prefix else []),
-        Route(f"{prefix}/state", pages.state(shelf)),
-        Route(f"{run}/answer", answer_page(house, prefix, shelf)),
-        Route(f"{run}/answer/state", answer_page(house, prefix, shelf, only_state=True)),
-        *(Route(f"{run}/{verb}", take(house, prefix, shelf, verb), methods=["POST"]) for verb in ("approve", "reject")),
-        Route(f"{prefix}/{{path:path}}", pages.page(house, prefix, shelf)),
+        *([_route(house, prefix, pages.slashed(prefix))] if prefix else []),
+        _route(house, f"{prefix}/state", pages.state(shelf)),
+        _route(house, f"{run}/answer", answer_page(house, prefix, shelf)),
+        _route(house, f"{run}/answer/state", answer_page(house, prefix, shelf, only_state=True)),
+        *(_route(house, f"{run}/{verb}", take(house, prefix, shelf, verb), "POST") for verb in ("approve", "reject")),
+        _route(house, f"{prefix}/{{path:path}}", pages.page(house, prefix, shelf)),
     ]
+
+
+def _route(house: House, path: str, handler: Handler, method: str = "GET") -> Route:
+    return Route(path, calm(house, handler), methods=[method])
 
 
 def _static(name: str, kind: str) -> Handler:
@@ -74,10 +78,17 @@ def _not_there(house: House) -> Callable[[Request, Exception], Response]:
     return not_there
 
 
-def _bug(house: House) -> Callable[[Request, Exception], Response]:
-    def bug(request: Request, error: Exception) -> Response:
-        log.error("a page could not be made", exc_info=error, extra={"path": request.scope["path"]})
-        said = f"This is a bug in Rehone ({type(error).__name__}): the log of the dashboard has the rest."
-        return HTMLResponse(notice(house.frame("Not made"), lines=[said], links=(("overview", "/"),)), 500)
+def calm(house: House, handler: Handler) -> Handler:
+    """Say that a page could not be made, where nobody had foreseen why; one page must not take others with it."""
 
-    return bug
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except HTTPException:
+            raise
+        except Exception as error:  # nobody planned it: the log has the traceback, the reader a sentence
+            log.exception("a page could not be made", extra={"path": request.scope["path"]})
+            said = f"This is a bug in Rehone ({type(error).__name__}): `rehone --debug dashboard` says where it arose."
+            return HTMLResponse(notice(house.frame("Not made"), lines=[said], links=(("overview", "/"),)), 500)
+
+    return answer

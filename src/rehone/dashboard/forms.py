@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from rehone.dashboard.sessions import Visitor
 
@@ -35,7 +35,7 @@ async def fields(request: Request) -> Mapping[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except TimeoutError:
         raise HTTPException(408, f"the form did not come within {SECONDS:g} s") from None
-    except ValueError:
+    except (ClientDisconnect, ValueError):
         raise HTTPException(400, "this is not a form") from None
 
 
