@@ -46,7 +46,7 @@ class Policy:
     def config(self, base: Config) -> Config:
         """Return the configuration that follows this policy."""
         changed = base.as_json()
-        changed["trigger"] |= self.trigger
+        changed["trigger"] |= {"max_lost_in_a_row": None} | self.trigger  # nobody is there to reset the breaker
         if self.windows:
             changed["train"] |= {"windows": self.windows}
         return Config(**changed, root=base.root)

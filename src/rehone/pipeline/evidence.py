@@ -11,17 +11,18 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from rehone import artifact, data, drift, monitor, profile, signing
+from rehone import artifact, data, drift, health, monitor, profile, signing
 from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Rows
 from rehone.errors import ArtifactError, ContractError, StoreError
 from rehone.pipeline.estimating import estimated
 from rehone.pipeline.feeds import Feeds
-from rehone.pipeline.loop import Live, served_evidence
+from rehone.pipeline.loop import Live, newest, served_evidence
 from rehone.pipeline.shifting import shifted
 from rehone.records import (
     Attempts,
+    BreakerReset,
     Check,
     CheckStatus,
     Counts,
@@ -206,6 +207,7 @@ def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: E
     if not rows.height:
         said = f"no matured label in {window}, which is after the champion's training data"
         return replace(evidence, matured=window, performance_unknown=said)
+    evidence = replace(evidence, newest_label=newest(rows))
     recall, cost, why = _measure(view, champion, manifest.threshold, rows)
     return replace(evidence, matured=window, recall=recall, cost_per_1000=cost, performance_unknown=why)
 
@@ -279,8 +281,11 @@ def days_of(rows: pl.DataFrame) -> np.ndarray:
     return rows["__time__"].dt.epoch("d").cast(pl.Int64).to_numpy()
 
 
-def attempts(lines: tuple[Line, ...], as_of: datetime) -> Attempts:
-    """Count what earlier runs did, from the ledger; days are days of `as_of`, so that replays count too."""
+def attempts(lines: tuple[Line, ...], as_of: datetime, reset: BreakerReset | None = None) -> Attempts:
+    """Count what earlier runs did, from the ledger; days are days of `as_of`, so that replays count too.
+
+    `reset` is the newest of the breaker.
+    """
     trained = [line for line in lines if line.trained and line.as_of <= as_of]
     rejected = 0
     for line in reversed(trained):
@@ -292,4 +297,5 @@ def attempts(lines: tuple[Line, ...], as_of: datetime) -> Attempts:
         last_trained=max((line.as_of for line in trained), default=None),
         rejected_in_a_row=rejected,
         trained_last_30_days=sum(line.as_of > month for line in trained),
+        lost_in_a_row=len(health.lost_in_a_row(trained, reset)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -104,7 +104,8 @@ def _performance(live: Live, evidence: Evidence) -> Evidence:
     joined = due.join(found, on=ID, how="left", maintain_order="left")
     labelled = int(joined[LABEL].is_not_null().sum())
     coverage = Coverage(window=window, predictions=rows.height, due=due.height, labelled=labelled)
-    evidence = replace(evidence, matured=window, coverage=coverage)
+    known = newest(joined.filter(pl.col(LABEL).is_not_null()))
+    evidence = replace(evidence, matured=window, coverage=coverage, newest_label=known)
     if why := _why_unknown(live, coverage):
         return replace(evidence, performance_unknown=why, served=tuple(_unknown(joined, why)))
     versions = tuple(_versions(live, joined))
@@ -118,6 +119,14 @@ def _performance(live: Live, evidence: Evidence) -> Evidence:
         cost_per_1000=mine.cost_per_1000,
         performance_unknown=mine.unknown,
     )
+
+
+def newest(rows: pl.DataFrame) -> datetime | None:
+    """Return the time of the youngest row; `None` when there is none."""
+    found = rows["__time__"].max()
+    if not isinstance(found, datetime):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _why_unknown(live: Live, coverage: Coverage) -> str:

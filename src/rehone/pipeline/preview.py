@@ -15,6 +15,7 @@ from rehone.pipeline.taking import trailing_window
 from rehone.pipeline.words import acting, all_of, unreadable
 from rehone.records import Check, Deployment, DeploymentState, Preview, Profile, Window
 from rehone.runlog import RunLog, refuse_lost_store
+from rehone.runlog.resets import last_reset
 from rehone.store import Store, has_store
 
 
@@ -43,7 +44,7 @@ def preview(config: Config, *, as_of: datetime, now: datetime, frame: object | N
         feeds=feeds,
         champion=champion,
         as_of=as_of,
-        attempts=attempts(lines, as_of),
+        attempts=attempts(lines, as_of, last_reset(config)),
         maturity=maturity,
     )
     evidence = held(view, look(view), RunLog.of(config))

@@ -122,7 +122,7 @@ def _decided(book: _Book) -> tuple[TriggerDecision | None, tuple[Check, ...]]:
     if record.evidence is None or record.trigger is None:
         return None, (Check(name="trigger", status=UNKNOWN, detail="the run ended before it decided anything"),)
     try:
-        policy = settings(Trigger, record.config.get("trigger", {}))
+        policy = settings(Trigger, {"max_lost_in_a_row": None, **record.config.get("trigger", {})})
         served = settings(Predictions, record.config.get("predictions", {}))
     except ValueError as error:
         return None, (_unread("trigger", f"its configuration is no longer one: {error}"),)

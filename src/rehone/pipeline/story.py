@@ -35,6 +35,7 @@ from rehone.records import (
     short_id,
 )
 from rehone.runlog import RunLog, refuse_lost_store
+from rehone.runlog.resets import last_reset
 from rehone.store import Store
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def _view(config: Config, scene: Scene, *, forced: bool) -> Look:
         feeds=scene.feeds,
         champion=scene.champion,
         as_of=scene.door.as_of,
-        attempts=attempts(scene.runlog.lines(), scene.door.as_of),
+        attempts=attempts(scene.runlog.lines(), scene.door.as_of, last_reset(config)),
         forced=forced,
     )
 

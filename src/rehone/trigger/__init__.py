@@ -1,7 +1,8 @@
 """Decide whether to train a challenger: a list of rules, the first that acts is the reason.
 
 Data incidents block everything, also a forced run. Force and the lack of a champion always
-act. Drift, performance and age rest during a cooldown and when the budget is used up.
+act. Drift, performance and age rest during a cooldown, when the budget is used up, and
+after too many lost challengers until a person resets the breaker.
 """
 
 from __future__ import annotations

@@ -134,6 +134,8 @@ def _pause(check: Check) -> str:
         return f"the last training been {words.days(check.limit)} ago instead of {words.days(check.value)}"
     if check.name == "budget" and check.value is not None and check.limit is not None:
         return f"there been {check.limit - 1:g} trainings in 30 days instead of {check.value:g}"
+    if check.name == "breaker" and check.value is not None and check.limit is not None:
+        return f"there been {check.limit - 1:g} challengers lost in a row instead of {check.value:g}"
     return f"{check.name} not stood in the way"
 
 

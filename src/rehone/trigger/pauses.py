@@ -1,4 +1,4 @@
-"""Say when a trigger rests: a cooldown after training, longer after rejections, and a budget."""
+"""Say when a trigger rests: a cooldown after training, longer after rejections, a budget, and a breaker after losses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ OK, WARN, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.UNKNOWN
 
 
 def pause_checks(evidence: Evidence, policy: Trigger) -> Iterator[Check]:
-    """Judge the cooldown and the budget; `warn` is a pause."""
+    """Judge the cooldown, the budget and the breaker; `warn` is a pause."""
     yield _cooldown(evidence, policy)
     if policy.max_trainings_per_30_days is not None:
         yield _budget(evidence.attempts.trained_last_30_days, policy.max_trainings_per_30_days)
+    if policy.max_lost_in_a_row is not None:
+        yield _breaker(evidence.attempts.lost_in_a_row, policy.max_lost_in_a_row)
 
 
 def _cooldown(evidence: Evidence, policy: Trigger) -> Check:
@@ -51,3 +53,16 @@ def _budget(trained: int, limit: int) -> Check:
     status = WARN if trained >= limit else OK
     detail = f"{trained} trainings in the last 30 days, the budget is {limit}"
     return Check(name="budget", status=status, value=trained, limit=limit, detail=detail)
+
+
+def _breaker(lost: int, limit: int) -> Check:
+    check = Check(name="breaker", status=OK, value=lost, limit=limit)
+    if lost < limit:
+        said = f"{lost} challengers in a row were lost since one went live, retraining stops at {limit}"
+        return replace(check, detail=said)
+    return replace(
+        check,
+        status=WARN,
+        detail=f"retraining has stopped, {lost} challengers in a row were lost (rejected, inconclusive or rolled back) and the limit is {limit}",
+        remedy="find out why, then `rehone breaker --reset --because TEXT`",
+    )

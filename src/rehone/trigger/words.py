@@ -18,7 +18,7 @@ def because(causes: Sequence[Check]) -> str:
 
 def resting(causes: Sequence[Check], pauses: Sequence[Check]) -> str:
     """Say why not now, and what would have been the reason."""
-    return f"not now: {'; '.join(c.detail for c in pauses)}. It would have been: {because(causes)}"
+    return f"not now: {'; '.join(c.sentence for c in pauses)}. It would have been: {because(causes)}"
 
 
 def blocked(incidents: Sequence[Check]) -> str:
