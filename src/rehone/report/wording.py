@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rehone.records import short_id
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 DASH = "–"
 """What stands where nothing was measured."""
@@ -68,6 +71,33 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return DASH if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
 
 
+def days(seconds: float | None) -> str:
+    """Write an age in days."""
+    if seconds is None:
+        return DASH
+    found = seconds / 86400
+    return f"{found:,.0f} days" if found >= 10 else f"{found:.1f} days"
+
+
+def reasons(sentence: str) -> list[str]:
+    """Take a sentence apart where a run joined several reasons."""
+    return [part.strip() for part in sentence.split(" | ") if part.strip()]
+
+
+def prose(text: str) -> Markup:
+    """Write a sentence of a record as HTML: what stands in backticks as code, an arrow as an arrow."""
+    from markupsafe import escape
+
+    safe = str(escape(text)).replace(" -&gt; ", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}")
+    return _markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", safe))
+
+
+def _markup(escaped: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(escaped)  # noqa: S704  # escaped by who calls
+
+
 def words(name: object) -> str:
     """Write a name of the program as words: rolled_back is rolled back."""
     return DASH if name is None else str(name).replace("_", " ")
@@ -88,6 +118,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "day": day,
     "took": length,
     "interval": interval,
+    "days": days,
+    "reasons": reasons,
+    "prose": prose,
     "words": words,
     "slug": slug,
     "short": short_id,

@@ -94,10 +94,10 @@ def _rank(drift: FeatureDrift, check: Check | None) -> tuple[bool, int, float]:
 
 
 def _status(drift: FeatureDrift, check: Check | None) -> CheckStatus:
-    if drift.incident is not None:
-        return CheckStatus.ACT
     if check is not None:
         return check.status
+    if drift.incident is not None and not drift.ignored:
+        return CheckStatus.ACT
     return CheckStatus.UNKNOWN if drift.psi is None else CheckStatus.OK
 
 

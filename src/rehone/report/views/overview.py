@@ -19,7 +19,7 @@ from rehone.report import charts
 from rehone.report.book import Book
 from rehone.report.site import Site
 from rehone.report.views.direction import direction
-from rehone.report.wording import length, moment, number
+from rehone.report.wording import days, moment, number
 
 LOST = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK, RunStatus.FAILED)
 SHOWN = 6
@@ -66,14 +66,14 @@ def _live(book: Book) -> Iterator[tuple[str, str]]:
     replayed = first.as_of is not None and first.at - first.as_of > timedelta(days=1)
     yield "since", moment(first.at) + (f", as of {moment(first.as_of)}" if replayed else "")
     yield "because", first.reason or "no reason was given"
-    yield "by", f"{first.actor}, generation {head.generation} ({head.action}, {head.state})"
+    yield "by", f"{first.actor}, generation {head.generation}, {head.state}"
     if version is None:
         return
     made = version.manifest
     yield "model", f"{made.estimator}, decides at {number(made.threshold)}"
     yield "learned from", f"{made.train_rows:,} rows, {made.train_positives:,} positives, {made.train_window}"
     today, which = _today(book)
-    yield "age", f"{length((today - made.as_of) / timedelta(seconds=1))}{which}"
+    yield "age", f"{days((today - made.as_of) / timedelta(seconds=1))}{which}"
 
 
 def _today(book: Book) -> tuple[datetime, str]:
