@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from rehone.cli import endings
 from rehone.cli.options import json_option, project_option
 from rehone.cli.printing import print_json, print_lines
-from rehone.cli.text import width
+from rehone.cli.text import moment, width, wrapped
+
+if TYPE_CHECKING:
+    from rehone.integrations.alerts import Notice
+
+COLOURS = {"sent": "green", "waiting": "yellow", "left": None}
+COLUMN = 9
 
 
 @click.group()
@@ -24,7 +33,7 @@ def list_(project: str, limit: int, as_json: bool) -> int:
     from rehone.integrations import alerts as door
 
     found = door.listed(project, limit)
-    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    print_json(found) if as_json else print_lines(notice_lines(found, width()) if found else ["No alerts yet."])
     return endings.GOOD
 
 
@@ -36,7 +45,7 @@ def test(project: str, as_json: bool) -> int:
     from rehone.integrations import alerts as door
 
     found = door.test(project)
-    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    print_json(found) if as_json else print_lines(notice_lines(found, width()))
     return endings.GOOD if all(one.sent_at is not None for one in found) else endings.MUST_FIX
 
 
@@ -48,5 +57,28 @@ def send(project: str, as_json: bool) -> int:
     from rehone.integrations import alerts as door
 
     found = door.send(project)
-    print_json(found) if as_json else print_lines(door.lines(found, width()))
+    print_json(found) if as_json else print_lines(notice_lines(found, width()) if found else ["Nothing waits."])
     return endings.GOOD if all(one.sent_at is not None or one.held for one in found) else endings.MUST_FIX
+
+
+def notice_lines(found: Sequence[Notice], width: int) -> list[str]:
+    """Say of each alert whether it was sent, to whom, and why not; then its line."""
+    lines: list[str] = []
+    for notice in found:
+        state = f"{notice.state}"
+        head, *rest = wrapped(_became(notice), width, indent=COLUMN, first=" " * COLUMN)
+        styled = click.style(state.ljust(COLUMN), fg=COLOURS[state])
+        lines += [f"{styled}{head.strip()}", *rest, *wrapped(notice.alert.line, width, indent=COLUMN)]
+    return lines
+
+
+def _became(notice: Notice) -> str:
+    said = moment(notice.kept_at)
+    if notice.sent:
+        said += ", to " + ", ".join(sent.address for sent in notice.sent)
+    if notice.held:
+        said += f", {notice.held}"
+    if notice.error:
+        tries = f", tried {notice.attempts} time{'s' if notice.attempts != 1 else ''}"
+        said += f"{tries}: {notice.error}"
+    return said

@@ -90,6 +90,15 @@ class Alerts(Section):
     def _two_times(cls, value: str | None) -> str | None:
         if value is not None and not _QUIET.fullmatch(value):
             raise ValueError(f'quiet_hours {value!r} are no two times: write them as "22:00-07:00"')
+        if value is not None and len(set(value.split("-"))) == 1:
+            raise ValueError(f"quiet_hours {value!r} end when they begin, so nothing would be quiet: name two times")
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _posted_to(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s]", value):
+            raise ValueError("webhook is posted to over HTTP: write an address that begins with https:// or http://")
         return value
 
     @model_validator(mode="after")
