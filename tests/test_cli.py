@@ -24,7 +24,7 @@ import pytest
 
 from rehone.cli import endings, main
 from rehone.cli.progress import Lines, Pace, listening, span
-from rehone.cli.show import preview_lines, repeat_command, run_ending, run_lines, version_lines
+from rehone.cli.show import preview_lines, run_ending, version_lines
 from rehone.cli.status import (
     doctor_lines,
     history_entry,
@@ -34,6 +34,7 @@ from rehone.cli.status import (
     rollback_lines,
     status_lines,
 )
+from rehone.cli.story import run_lines
 from rehone.cli.text import check_lines, clean, number
 from rehone.codec import decode
 from rehone.config import Config, load_config
@@ -72,6 +73,8 @@ from rehone.records import (
     Verdict,
     Window,
 )
+from rehone.report import again
+from rehone.report.told import Told
 
 REHONE = str(Path(sys.executable).with_name("rehone"))
 BIKES = Path(__file__).parents[1] / "examples" / "bike_high_demand" / "bike_high_demand.parquet"
@@ -502,7 +505,7 @@ def test_a_log_event_is_one_line_unless_debugging(capsys: pytest.CaptureFixture[
 
 
 def test_the_story_of_a_run_names_every_stage_check_candidate_and_digest() -> None:
-    assert _plain(run_lines(_whole(), ".", width=80)) == [
+    assert _plain(run_lines(Told(record=_whole()), ".", width=80)) == [
         f"Run {RUN}: deployed",
         "  version 8f3a91c2b7d0 is live: 2 replicas serve generation 4",
         "  as of       2026-06-01",
@@ -554,6 +557,11 @@ def test_the_story_of_a_run_names_every_stage_check_candidate_and_digest() -> No
         "Deployment checks",
         "  ok       replica(ml-1-99): 4, limit 4",
         "",
+        "Prove it",
+        f"  rehone replay {RUN}",
+        "  Decides and judges it again from what it recorded, reads no data, trains",
+        "  nothing, and compares byte for byte.",
+        "",
         "Repeat it",
         "  rehone run --as-of 2026-06-01 --force",
         "  Files, configuration and live version being the same, it learns from the same",
@@ -567,7 +575,7 @@ def test_the_story_of_a_run_on_a_sample_says_what_was_drawn() -> None:
     split = _whole().split
     assert split is not None
     drawn = Draw(positives=7_000, negatives=20_000, of=65_000, weight=3.25)
-    lines = _plain(run_lines(_record(split=replace(split, drawn=drawn)), ".", width=80))
+    lines = _plain(run_lines(Told(record=_record(split=replace(split, drawn=drawn))), ".", width=80))
     at = next(n for n, line in enumerate(lines) if line.startswith("  train"))
     assert lines[at : at + 4] == [
         "  train       2026-03-03..2026-05-14, 36,000 rows, 4,100 positives",
@@ -580,16 +588,16 @@ def test_the_story_of_a_run_on_a_sample_says_what_was_drawn() -> None:
 def test_the_repeating_command_writes_the_day_of_the_projects_own_zone() -> None:
     config = {**Config().as_json(), "data": {"timezone": "Europe/Paris"}}
     paris = _record(config=config, as_of=datetime(2026, 5, 31, 22, tzinfo=UTC))
-    assert repeat_command(paris, ".") == "rehone run --as-of 2026-06-01"
+    assert again.repeat(paris, ".") == "rehone run --as-of 2026-06-01"
     moment = _record(as_of=datetime(2026, 6, 1, 2, 0, 0, 5, tzinfo=UTC))
-    assert repeat_command(moment, "cards") == "rehone run --as-of 2026-06-01T02:00:00.000005Z -p cards"
+    assert again.repeat(moment, "cards") == "rehone run --as-of 2026-06-01T02:00:00.000005Z -p cards"
 
 
 def test_the_score_on_the_newest_rows_stands_beside_the_folds_and_fits_80_columns() -> None:
     record = _whole()
     lgbm, broken = record.candidates
     ranked = replace(lgbm, name="a name that is far too long for its column", newest_roc_auc=0.8765)
-    lines = _plain(run_lines(replace(record, candidates=(ranked, broken)), ".", width=80))
+    lines = _plain(run_lines(Told(record=replace(record, candidates=(ranked, broken))), ".", width=80))
     head = next(line for line in lines if "candidate " in line and "std" in line)
     row = next(line for line in lines if line.startswith("  *  a name"))
     assert head.split()[-2:] == ["newest", "seconds"]
@@ -599,7 +607,7 @@ def test_the_score_on_the_newest_rows_stands_beside_the_folds_and_fits_80_column
 
 def test_a_run_that_was_ended_by_a_bug_shows_the_traceback() -> None:
     problem = Problem(type="KeyError", message="'x'", traceback="Traceback (most recent call last):\n  line 1\n")
-    lines = _plain(run_lines(_record(status=RunStatus.FAILED, problem=problem), ".", width=80))
+    lines = _plain(run_lines(Told(record=_record(status=RunStatus.FAILED, problem=problem)), ".", width=80))
     at = lines.index("Problem")
     assert lines[at + 1 : at + 4] == ["  KeyError: 'x'", "  Traceback (most recent call last):", "    line 1"]
 
@@ -635,7 +643,7 @@ def test_the_facts_of_a_version_end_with_how_to_put_it_back() -> None:
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_page_fits_the_width(width: int) -> None:
     pages = [
-        run_lines(_whole(), ".", width=max(width, 80)),
+        run_lines(Told(record=_whole()), ".", width=max(width, 80)),
         version_lines(_version(), ".", width=max(width, 80)),
         status_lines(_status(), ".", width=max(width, 80), now=JUNE),
         history_lines((_whole(), _record(status=RunStatus.INCONCLUSIVE)), ".", width=max(width, 80)),
@@ -916,7 +924,11 @@ def test_show_tells_the_story_of_a_run_and_the_command_that_repeats_it(bikes: Pa
         "Candidates (cross-validated; * is the winner)",
         "Verdict: pass",
         "Gate checks",
+        "Threshold and cost",
+        "Importance (ROC-AUC lost on the holdout when a feature is shuffled)",
         "Deployment checks",
+        "Deployments",
+        "Prove it",
         "Repeat it",
     ]
 

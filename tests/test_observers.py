@@ -18,11 +18,12 @@ import pytest
 from conftest import START, Project
 from rehone import api, observers
 from rehone.cli.endings import main
-from rehone.cli.show import run_lines
+from rehone.cli.story import run_lines
 from rehone.config import Config
 from rehone.observers import Outbox, Subject, facts
 from rehone.observers.telling import without_password
 from rehone.records import Check, CheckStatus, Delivery, FeatureDrift, RunRecord
+from rehone.report.told import Told
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TOLD = {"use": ["mlflow"], "timeout_seconds": 30}
@@ -65,7 +66,7 @@ def test_a_missing_library_is_named_with_its_install_line(live: Project) -> None
     delivery = _delivery(live, record)
     assert delivery.error == "mlflow is not installed: pip install 'rehone[mlflow]'"
     assert (delivery.attempts, delivery.delivered_at, delivery.link) == (1, None, None)
-    said = "\n".join(run_lines(record, "x", width=200, deliveries=(delivery,)))
+    said = "\n".join(run_lines(Told(record=record), "x", width=200, deliveries=(delivery,)))
     assert f"mlflow      not told yet, tried 1 time: {delivery.error}; `rehone doctor -p x` tries again" in said
     check = _tracker(api.doctor(live.root))
     assert (check.status, check.n) == (CheckStatus.ACT, 1)

@@ -256,14 +256,17 @@ def show(ref: str, project: str, as_json: bool) -> int:
     with the command that repeats it.
     """
     from rehone import api
-    from rehone.cli.show import run_lines, version_lines
+    from rehone.api.showing import told
+    from rehone.cli.show import version_lines
+    from rehone.cli.story import run_lines
     from rehone.records import RunRecord
 
     found = api.show(project, ref)
     if as_json:
         print_json(found)
     elif isinstance(found, RunRecord):
-        print_lines(run_lines(found, project, width=_width(), deliveries=api.deliveries(project, found.run_id)))
+        said = run_lines(told(project, found), project, width=_width(), deliveries=api.deliveries(project, found.run_id))
+        print_lines(said)
     else:
         print_lines(version_lines(found, project, width=_width()))
     return endings.GOOD

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
 
-from rehone.records import Check, CheckStatus
+from rehone.records import Check, CheckStatus, short_id
 
 GAP = "  "
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 COLOURS = {
     CheckStatus.OK: "green",
     CheckStatus.WARN: "yellow",
@@ -51,6 +53,11 @@ def wrapped(text: str, width: int, *, indent: int = 0, first: str | None = None)
 def fact(name: str, text: str, width: int, *, column: int = 12) -> list[str]:
     """Write `name  text` with the text in a column of its own."""
     return wrapped(text, width, indent=column + 2, first=f"  {name}")
+
+
+def facts(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Write each name with its text."""
+    return [line for name, text in pairs for line in fact(name, text, width)]
 
 
 def title(text: str) -> list[str]:
@@ -94,7 +101,7 @@ def clipped(text: str, width: int) -> str:
 def check_lines(check: Check, width: int) -> list[str]:
     """Write one check: its status and name, its numbers, and what was found unless the numbers say that all is well."""
     status = str(check.status)
-    head = wrapped(f"{check.label}{_facts(check)}", width, indent=11, first="  ")
+    head = wrapped(f"{_DIGEST.sub(_short, check.label)}{_facts(check)}", width, indent=11, first="  ")
     styled = click.style(status.ljust(7), fg=COLOURS[check.status])
     lines = [f"  {styled}{GAP}{head[0].strip()}", *head[1:]]
     if check.status is not CheckStatus.OK or check.value is None or "ignored: " in check.detail:
@@ -102,6 +109,10 @@ def check_lines(check: Check, width: int) -> list[str]:
         if said != check.label:
             lines += wrapped(said, width, indent=11)
     return lines
+
+
+def _short(found: re.Match[str]) -> str:
+    return short_id(found.group())
 
 
 def _facts(check: Check) -> str:

@@ -1,9 +1,10 @@
 """State the particulars of a run as names and texts, the same for a page and for a terminal."""
 
+from rehone.report.particulars.deployments import deployed, timeline
 from rehone.report.particulars.estimates import delays, estimated, held, performance
-from rehone.report.particulars.labels import served, served_versions, shadow
+from rehone.report.particulars.labels import coverage, served_versions, shadow, skew
 from rehone.report.particulars.models import Compared, call, candidates, comparisons, costs, metrics
-from rehone.report.particulars.run import data, deployed, run
+from rehone.report.particulars.run import data, run
 from rehone.report.particulars.shifts import SUGGESTED, shift
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "candidates",
     "comparisons",
     "costs",
+    "coverage",
     "data",
     "delays",
     "deployed",
@@ -21,8 +23,9 @@ __all__ = [
     "metrics",
     "performance",
     "run",
-    "served",
     "served_versions",
     "shadow",
     "shift",
+    "skew",
+    "timeline",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rehone.records import Estimate, Evidence, ServedVersion, ShadowReport, Skew, short_id
 from rehone.report.wording import number
@@ -10,31 +10,28 @@ from rehone.report.wording import number
 Facts = Iterator[tuple[str, str]]
 
 
-def served(evidence: Evidence) -> Facts:
-    """State how many labels of what was served are there, and where it differs from the data; nothing of data alone."""
-    if evidence.origin != "served":
-        return
-    coverage = evidence.coverage
-    if coverage is not None:
-        share = "" if coverage.share is None else f" ({_percent(coverage.labelled, coverage.due)})"
-        said = f"{coverage.predictions:,} predictions in {coverage.window}; {coverage.due:,} with a label due, "
-        yield "labels", f"{said}{coverage.labelled:,} of them arrived{share}"
-    if evidence.skew:
-        yield from _skew(evidence.skew)
+def coverage(evidence: Evidence) -> Facts:
+    """State how many labels of what was served are there."""
+    found = evidence.coverage
+    if found is not None:
+        share = "" if found.share is None else f" ({_percent(found.labelled, found.due)})"
+        said = f"{found.predictions:,} predictions in {found.window}; {found.due:,} with a label due, "
+        yield "labels", f"{said}{found.labelled:,} of them arrived{share}"
 
 
-def _skew(found: tuple[Skew, ...]) -> Facts:
-    differing = [skew for skew in found if skew.differing]
-    if not differing:
-        compared = max(skew.compared for skew in found)
+def skew(found: Sequence[Skew]) -> Facts:
+    """State where what was served differs from the data; nothing when nobody compared them."""
+    differing = [each for each in found if each.differing]
+    if found and not differing:
+        compared = max(each.compared for each in found)
         yield "skew", f"none in {compared:,} ids that data.source also has in this window"
-    for skew in differing:
-        share = _percent(skew.differing, skew.compared)
-        said = f"{skew.feature}: {share} of {skew.compared:,} ids that data.source also has in this window differ"
-        yield "skew", said + (f" ({skew.example})" if skew.example else "")
+    for each in differing:
+        share = _percent(each.differing, each.compared)
+        said = f"{each.feature}: {share} of {each.compared:,} ids that data.source also has in this window differ"
+        yield "skew", said + (f" ({each.example})" if each.example else "")
 
 
-def served_versions(found: tuple[ServedVersion, ...]) -> Iterator[tuple[str, ...]]:
+def served_versions(found: Sequence[ServedVersion]) -> Iterator[tuple[str, ...]]:
     """Give what each version decided, under a head; nothing when no label is known."""
     if not found:
         return

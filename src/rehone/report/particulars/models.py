@@ -54,7 +54,7 @@ def comparisons(verdict: Verdict | None) -> tuple[Compared, ...]:
 def _compared(check: Check) -> Compared:
     places = 1 if check.name == "cost_vs_champion" else 4
     below = check.name == "cost_vs_champion"
-    said = "not judged" if check.limit is None else f"{'below' if below else 'above'} {signed(check.limit, places)}"
+    said = "not judged" if check.limit is None else f"{'<' if below else '>'} {signed(check.limit, places)}"
     bounds = check.interval
     written = DASH if bounds is None else " to ".join(signed(bound, places) for bound in bounds)
     low, value, high = _in_margins(check)
@@ -72,7 +72,7 @@ def _compared(check: Check) -> Compared:
 
 def _named(check: Check) -> str:
     if check.name == "anchor":
-        return f"ROC-AUC, past {short_id(check.subject)[:7]}"
+        return f"past {short_id(check.subject)[:7]}"
     if check.name == "slice":
         return f"recall, {check.subject}"
     return _COMPARED[check.name]

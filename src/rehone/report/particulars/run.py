@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rehone.config import is_database
-from rehone.records import Approval, DataWindow, Deployment, RunRecord, Split, short_id
+from rehone.records import Approval, DataWindow, RunRecord, Split, short_id
+from rehone.report.particulars.deployments import deployed
 from rehone.report.wording import moment
 
 Facts = Iterator[tuple[str, str]]
@@ -41,7 +42,7 @@ def _came_of(record: RunRecord) -> Facts:
     if record.version:
         yield "version", record.version
     if record.approval is not None:
-        yield "approval", _approval(record.approval)
+        yield from _asked(record.approval)
     if record.deployment is not None:
         yield "deployment", deployed(record.deployment)
 
@@ -55,12 +56,6 @@ def data(window: DataWindow) -> Facts:
     yield "digest", window.sha256
 
 
-def deployed(made: Deployment) -> str:
-    """Say what one record of the deployment log did."""
-    served = short_id(made.version) if made.version else "nothing"
-    return f"generation {made.generation}: {made.action} of {served}, {made.state}"
-
-
 def _split(split: Split) -> Facts:
     yield "train", f"{split.train}, {split.train_rows:,} rows, {split.train_positives:,} positives"
     if split.drawn:
@@ -68,12 +63,15 @@ def _split(split: Split) -> Facts:
     yield "holdout", f"{split.holdout}, {split.holdout_rows:,} rows, {split.holdout_positives:,} positives"
 
 
-def _approval(asked: Approval) -> str:
-    over = f"to replace {short_id(asked.champion)}" if asked.champion else "with nothing live"
+def _asked(asked: Approval) -> Facts:
+    beside = f"champion {short_id(asked.champion)} (generation {asked.generation})" if asked.champion else "no champion"
+    yield "approval", f"asked at {moment(asked.asked_at)} against {beside}, {_answer(asked)}"
+    if asked.judged_again:
+        yield "", "judged again, since another version had gone live: the verdict below is the second one"
+
+
+def _answer(asked: Approval) -> str:
     if asked.approved is None:
-        return f"waits since {moment(asked.asked_at)} for a person, until {moment(asked.until)}, {over}"
-    word = "approved" if asked.approved else "rejected"
-    when = f" at {moment(asked.at)}" if asked.at else ""
-    why = f": {asked.because}" if asked.because else ", no reason given"
-    again = "; judged again, because another version was live by then" if asked.judged_again else ""
-    return f"{word} by {asked.by or 'nobody'}{when}{why}{again}"
+        return f"open until {moment(asked.until)}"
+    answer, when = "approved" if asked.approved else "rejected", f" at {moment(asked.at)}" if asked.at else ""
+    return f"{answer} by {asked.by}{when}: {asked.because or 'no reason given'}"
