@@ -43,8 +43,8 @@ def report(project: Where = ".", out: str | Path = "report.html", *, runs: int =
     return path
 
 
-def book(project: Where = ".", *, runs: int = 20, run: str | None = None) -> Book:
-    """Gather what pages are made of; at most `runs` newest records are read whole, and that of `run`, a whole id.
+def book(project: Where = ".", *, runs: int = 20) -> Book:
+    """Gather what pages are made of; at most `runs` newest records are read whole.
 
     Nothing is written but the index of runs in `project.cache`, and no data are read.
     """
@@ -52,7 +52,7 @@ def book(project: Where = ".", *, runs: int = 20, run: str | None = None) -> Boo
 
     config = config_of(project)
     brief, standing, wellbeing = summaries(config), status(config), health(config)
-    recent = _whole(config, sorted(brief, key=_began)[-runs:] if runs else [], brief, run)
+    recent = _whole(config, sorted(brief, key=_began)[-runs:] if runs else [])
     log = RunLog.of(config)
     drawn = {record.run_id: log.figures(record) for record in recent}
     return Book(
@@ -74,15 +74,12 @@ def _began(run: RunSummary) -> tuple[object, str]:
     return run.started_at, run.run_id
 
 
-def _whole(
-    config: Config, newest: Sequence[RunSummary], every: Sequence[RunSummary], run: str | None
-) -> tuple[RunRecord, ...]:
-    """Read the records of the newest runs and of one more, oldest first; leave out those that cannot be read."""
+def _whole(config: Config, newest: Sequence[RunSummary]) -> tuple[RunRecord, ...]:
+    """Read the records of the newest runs, oldest first; leave out those that cannot be read."""
     log = RunLog.of(config)
-    wanted = {one.run_id for one in newest} | ({run} if run else set())
-    lines = [line for line in log.lines() if line.run_id in wanted]
-    found = list(parts_of(config, lines, RunRecord))
-    if any(one.finished_at is None for one in every if one.run_id in wanted):
+    wanted = {one.run_id for one in newest}
+    found = list(parts_of(config, [line for line in log.lines() if line.run_id in wanted], RunRecord))
+    if any(one.status is None for one in newest):
         known = {record.run_id for record in found}
         found += [record for record in log.unfinished() if record.run_id in wanted - known]
     return tuple(sorted(found, key=lambda record: (record.started_at, record.run_id)))

@@ -79,9 +79,14 @@ def days(seconds: float | None) -> str:
     return f"{found:,.0f} days" if found >= 10 else f"{found:.1f} days"
 
 
-def reasons(sentence: str) -> list[str]:
-    """Take a sentence apart where a run joined several reasons."""
-    return [part.strip() for part in sentence.split(" | ") if part.strip()]
+def told(sentence: str, room: int = 170) -> tuple[str, tuple[str, ...]]:
+    """Take a sentence apart: what is read at once, and what is unfolded; cut where a clause ends."""
+    first, *others = [part.strip() for part in sentence.split(" | ")]
+    if len(first) <= room * 1.5:
+        return first, tuple(others)
+    cuts = [found.end() for found in re.finditer(r"[:;,] ", first) if room / 2 < found.end() <= room]
+    cut = cuts[-1] if cuts else first.rfind(" ", 0, room) + 1
+    return f"{first[:cut].rstrip(' :;,')} …", (f"… {first[cut:]}", *others)
 
 
 def prose(text: str) -> Markup:
@@ -119,7 +124,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "took": length,
     "interval": interval,
     "days": days,
-    "reasons": reasons,
+    "told": told,
     "prose": prose,
     "words": words,
     "slug": slug,

@@ -33,9 +33,7 @@
     tip.id = "tip";
     tip.setAttribute("role", "status");
     document.body.append(tip);
-    const named = "[aria-label]:not([aria-roledescription='axis']):not([aria-roledescription='legend']):not([aria-roledescription='title']):not([aria-roledescription='header'])";
-    const marks = (drawing) => [...drawing.querySelectorAll(`svg ${named.split(",").join(", svg ")}`)]
-      .filter((mark) => mark.getAttribute("aria-roledescription") && !/container|scope/.test(mark.getAttribute("aria-roledescription")));
+    const marks = (drawing) => [...drawing.querySelectorAll("svg .mark[aria-label]")].filter((mark) => mark.getClientRects().length);
     let at = null;
     function hide() {
       tip.textContent = "";
@@ -54,13 +52,13 @@
       at = mark;
       if (chosen) mark.classList.add("at");
     }
-    const under = (event) => {
-      const mark = event.target.closest?.(".drawing svg [aria-label]");
-      return mark && marks(mark.closest(".drawing")).includes(mark) ? mark : null;
-    };
-    document.addEventListener("pointerover", (event) => { const mark = under(event); if (mark) show(mark, false); else if (at && event.pointerType === "mouse") hide(); });
+    document.addEventListener("pointerover", (event) => {
+      const mark = event.target.closest?.(".drawing svg .mark[aria-label]");
+      if (mark) show(mark, false);
+      else if (at && event.pointerType === "mouse") hide();
+    });
     document.addEventListener("focusout", hide);
-    document.addEventListener("scroll", hide, { passive: true });
+    document.addEventListener("scroll", () => { if (!at?.classList.contains("at")) hide(); }, { passive: true });
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape") { hide(); return; }
       const drawing = event.target.closest?.(".drawing");
@@ -70,8 +68,7 @@
       if (!all.length) return;
       event.preventDefault();
       const from = all.indexOf(at);
-      const to = from < 0 ? (step < 0 && step !== -Infinity ? all.length - 1 : step === Infinity ? all.length - 1 : 0)
-        : Math.min(Math.max(from + step, 0), all.length - 1);
+      const to = Math.min(Math.max(from < 0 && step === -1 ? all.length - 1 : from + step, 0), all.length - 1);
       all[to].scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
       requestAnimationFrame(() => requestAnimationFrame(() => show(all[to], true)));
     });
