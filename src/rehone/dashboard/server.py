@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,20 +29,26 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     Raises:
         ServeError: the address cannot be listened on.
     """
-    with listen(settings.host, settings.port, "dashboard") as socket:
-        house = _house(settings, socket.getsockname()[1])
-        server = Server(
-            _uvicorn(house),
-            Serve(),
-            started=lambda: say(f"dashboard at {url_of(socket)}; Ctrl-C ends it"),
-            stopping=lambda: None,
-        )
+    with listen(settings.host, settings.port, "dashboard") as listener:
+        house, server = made(settings, listener, say)
         try:
-            server.run(sockets=[socket])
+            server.run(sockets=[listener])
         finally:
             if house.answers.under_way:
                 say("an answer is being carried out: the dashboard ends with it")
             house.answers.close()
+
+
+def made(settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> tuple[House, Server]:
+    """Return the house, and the server that shows it once it is run with the listener."""
+    house = _house(settings, listener.getsockname()[1])
+    server = Server(
+        _uvicorn(house),
+        Serve(),
+        started=lambda: say(f"dashboard at {url_of(listener)}; Ctrl-C ends it"),
+        stopping=lambda: None,
+    )
+    return house, server
 
 
 def _house(settings: Settings, port: int) -> House:

@@ -38,7 +38,7 @@ class Sessions:
         """Return the cookie of a visitor who knew the token."""
         until = (self.clock() + LASTS).timestamp()
         plain = json.dumps([until, cleaned(name), secrets.token_hex(8)])
-        body = base64.urlsafe_b64encode(plain.encode()).decode()
+        body = base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
         return f"{body}.{self._sign('session', body)}"
 
     def visitor(self, cookie: str) -> Visitor | None:
@@ -47,7 +47,7 @@ class Sessions:
         if not hmac.compare_digest(signature.encode(), self._sign("session", body).encode()):
             return None
         try:
-            until, name, _ = json.loads(base64.urlsafe_b64decode(body))
+            until, name, _ = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         except (ValueError, binascii.Error):
             return None
         if self.clock() >= datetime.fromtimestamp(until, UTC):
