@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rehone.records import Importance
 
 SHUFFLES = 3
+DIGITS = 6
 MOST_SCORED = 500_000
 """Rows that are scored at most for all features together; features beyond that are left out."""
 
@@ -77,7 +78,8 @@ def _lost(asked: Asked, work: Floats, place: int, seed: int, whole: float) -> Im
         work[:, place] = _drawn(asked, place, len(work), rng)
         losses.append(whole - asked.quality(asked.score(work)))
     work[:, place] = kept
-    return Importance(feature=asked.names[place], value=sum(losses) / SHUFFLES, low=min(losses), high=max(losses))
+    mean, low, high = (round(loss, DIGITS) for loss in (sum(losses) / SHUFFLES, min(losses), max(losses)))
+    return Importance(feature=asked.names[place], value=mean, low=low, high=high)
 
 
 def _shuffles(seed: int, place: int) -> np.random.Generator:

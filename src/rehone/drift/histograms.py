@@ -92,11 +92,17 @@ def _intervals(edges: Sequence[float]) -> tuple[str, ...]:
 
 
 def _named(edges: Sequence[float], digits: int) -> Iterator[str]:
-    yield f"up to {edges[0]:.{digits}g}"
+    yield f"up to {_number(edges[0], digits)}"
     for low, high in pairwise(edges):
         atom = high - low <= abs(high) * 1e-15 or abs(high - low) < 1e-300
-        yield f"{high:.{digits}g}" if atom else f"{low:.{digits}g}..{high:.{digits}g}"
-    yield f"above {edges[-1]:.{digits}g}"
+        yield _number(high, digits) if atom else f"{_number(low, digits)}..{_number(high, digits)}"
+    yield f"above {_number(edges[-1], digits)}"
+
+
+def _number(value: float, digits: int) -> str:
+    """Round to so many digits; thousands are set apart, and only very large numbers have an exponent."""
+    rounded = f"{value:.{digits}g}"
+    return rounded if digits >= _MOST_DIGITS else f"{float(rounded):,.15g}"
 
 
 def _ends(bins: int) -> list[int]:
