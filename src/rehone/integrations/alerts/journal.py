@@ -81,7 +81,7 @@ class Journal:
         for name in self._disk.names(self.root):
             stem, _, state = name.removesuffix(".json").rpartition(".")
             if name.endswith(".json") and state in tuple(State) and not name.startswith("."):
-                self._states[stem] = max(State(state), self._states.get(stem, State.LEFT), key=_finality)
+                self._states[stem] = max(State(state), self._states.get(stem, State.WAITING), key=_finality)
 
     def find(self, subject: str, key: str) -> Notice | None:
         """Return what became of the alert that a subject gave for a trouble, or `None` when it gave none."""
