@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
-from rehone.records import Breaker, BreakerReset, RunStatus
+from rehone.records import Breaker, BreakerReset, RunStatus, TriggerKind
 
 _LOST = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK)
 
@@ -20,6 +20,8 @@ class Ended(Protocol):
     def status(self) -> RunStatus | None: ...
     @property
     def trained(self) -> bool: ...
+    @property
+    def trigger(self) -> TriggerKind | None: ...
     @property
     def started_at(self) -> datetime: ...
 
@@ -35,12 +37,17 @@ def breaker(runs: Iterable[Ended], reset: BreakerReset | None, limit: int | None
 def lost_in_a_row(runs: Iterable[Ended], reset: BreakerReset | None) -> tuple[str, ...]:
     """Return the runs, oldest first, that lost a challenger since one went live and since the reset.
 
-    A challenger is lost when it was rejected, inconclusive or rolled back; a run that failed says nothing of it.
+    A challenger is lost when it was rejected, inconclusive or rolled back; a run that failed says nothing of it. While
+    there is no champion, nothing can be lost and each run tries again.
     """
     lost: list[str] = []
     for run in runs:
         if run.status is RunStatus.DEPLOYED:
             lost.clear()
-        elif run.trained and run.status in _LOST and (reset is None or run.started_at > reset.at):
+        elif _is_lost(run) and (reset is None or run.started_at > reset.at):
             lost.append(run.run_id)
     return tuple(lost)
+
+
+def _is_lost(run: Ended) -> bool:
+    return run.trained and run.trigger is not TriggerKind.BOOTSTRAP and run.status in _LOST

@@ -82,9 +82,13 @@ class RunSummary:
 
     @property
     def seconds(self) -> float | None:
+        """Return how long the run took, without the time in which it waited for a person."""
         if self.finished_at is None:
             return None
-        return (self.finished_at - self.started_at) / timedelta(seconds=1)
+        waited, approval = timedelta(), self.approval
+        if approval is not None:
+            waited = (approval.at or self.finished_at) - approval.asked_at
+        return (self.finished_at - self.started_at - waited) / timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +117,11 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How the pipeline itself does, over the newest `runs` runs.
+    """How the pipeline itself does, over its `runs` closed runs of the past year.
 
-    `gate_failure_share` is `refused` of `judged`. `alarms` are days on which drift was beyond its limit, in
-    `days` days that were looked at, against `alarms_accepted` of the false-alarm budget.
+    `gate_failure_share` is `refused`, whatever the gate did not let pass, of the newest `judged` challengers. `alarms` is
+    how often drift went beyond its limit (days in a row count once) on `days` days that were looked at, against
+    `alarms_accepted` of the false-alarm budget.
     `run_seconds` are the run times of trained runs, oldest first. `declines`: so many retrains in a row went live
     with a smaller holdout ROC-AUC than the one before. `waiting` are runs that wait for a person.
     """

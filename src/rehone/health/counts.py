@@ -1,0 +1,60 @@
+"""Count what runs in brief say of the pipeline; lists of runs are oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+
+from rehone.records import Outcome, RunStatus, RunSummary
+
+
+def refusals(runs: Sequence[RunSummary], most: int) -> tuple[int, int]:
+    """Return how many of the newest `most` challengers were judged, and how many of them the gate did not let pass."""
+    judged = [run for run in runs if run.outcome is not None][-most:]
+    return len(judged), sum(run.outcome is not Outcome.PASS for run in judged)
+
+
+def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
+    """Return how long runs that trained took; a failed one ended somewhere, or was found dead by the next."""
+    trained = (run for run in runs if run.trained and run.status is not RunStatus.FAILED)
+    return tuple(run.seconds for run in trained if run.seconds is not None)
+
+
+def alarms(runs: Iterable[RunSummary]) -> tuple[int, int]:
+    """Return how often drift went beyond its limit, and on how many days it was looked at.
+
+    Drift that stays beyond its limit on the next days is one alarm.
+    """
+    acted: dict[date, bool] = {}
+    for run in runs:
+        if run.worst_psi is not None:
+            day = run.as_of.date()
+            acted[day] = acted.get(day, False) or run.drift_acts
+    days = [acted[day] for day in sorted(acted)]
+    began = [now for before, now in pairwise([False, *days]) if now and not before]
+    return len(began), len(days)
+
+
+def live_roc_auc(runs: Iterable[RunSummary]) -> list[float]:
+    """Return the ROC-AUC of each version that went live, each on its own holdout."""
+    deployed = (run.challenger for run in runs if run.status is RunStatus.DEPLOYED and run.challenger)
+    return [metrics.roc_auc for metrics in deployed if metrics.roc_auc is not None]
+
+
+def declines(runs: Iterable[RunSummary]) -> int:
+    """Count how many of the newest versions in a row went live with a smaller ROC-AUC than the one before."""
+    values = live_roc_auc(runs)
+    falls = [after < before for before, after in pairwise(values)]
+    return len(falls) if all(falls) else falls[::-1].index(False)
+
+
+def age_days(moments: Iterable[datetime | None], as_of: datetime) -> float | None:
+    """Return how old the youngest of these is on a day, in days."""
+    youngest = max((moment for moment in moments if moment is not None), default=None)
+    return None if youngest is None else (as_of - youngest) / timedelta(days=1)
+
+
+def waits(run: RunSummary) -> bool:
+    """Say whether the challenger of a run waits for a person."""
+    return run.status is None and run.approval is not None and run.approval.approved is None
