@@ -49,6 +49,8 @@ def approve(config: Config, door: Door, answer: Answer) -> RunRecord:
     with store.lock(door.run_id):
         draft, asked = _open(runlog, door)
         _refuse_changed(config, draft.record)
+        if _generation(store) != asked.generation:
+            _refuse_other_release(draft.record)
         if not asked.approved:
             asked = replace(asked, approved=True, by=answer.by, at=door.clock(), because=answer.because)
         draft.note(approval=asked, problem=None)
@@ -108,6 +110,20 @@ def _changed(now: dict[str, Any], then: dict[str, Any], section: str) -> list[st
     return sorted(key for key in {*new, *old} if new.get(key) != old.get(key))
 
 
+def _generation(store: Store) -> int:
+    head = store.head()
+    return head.generation if head else 0
+
+
+def _refuse_other_release(record: RunRecord) -> None:
+    """Refuse to judge again what another release has judged: one verdict, one release, so that it can be replayed."""
+    if rehone.__version__ != record.rehone_version:
+        raise StoreError(
+            f"another version has gone live since run {record.run_id} was judged with Rehone {record.rehone_version}, and "
+            f"here is {rehone.__version__}: install the same to have it judged again, or reject it and run again"
+        )
+
+
 def _scene(config: Config, door: Door, store: Store, runlog: RunLog, draft: Draft) -> Scene:
     """Set the scene for a deployment: what is approved is the version that was judged."""
     record = draft.record
@@ -137,11 +153,7 @@ def _deployed(scene: Scene) -> RunRecord:
 def _again(scene: Scene) -> Ending | None:
     """Judge the challenger again, on the same held-out rows, against the version that has gone live since."""
     draft, record = scene.draft, scene.draft.record
-    if rehone.__version__ != record.rehone_version:
-        raise StoreError(
-            f"another version has gone live since run {record.run_id} was judged with Rehone {record.rehone_version}, and "
-            f"here is {rehone.__version__}: install the same to have it judged again, or reject it and run again"
-        )
+    _refuse_other_release(record)
     find(scene, Folder(*scene.runlog.folder_of(record)))
     if record.approval is not None:
         draft.note(approval=replace(record.approval, judged_again=True))
