@@ -23,6 +23,7 @@ from rehone.data import learn_from, open_labels, open_served
 from rehone.importance import MOST_SCORED, SHUFFLES, Asked
 from rehone.pipeline.curves import MOST, curves
 from rehone.pipeline.feeds import Feeds
+from rehone.pipeline.figures import MOST_ROWS, sample
 from rehone.pipeline.loop import Live, served_evidence
 from rehone.records import (
     Contract,
@@ -406,6 +407,40 @@ def test_no_model_is_asked_to_score_many_more_rows_than_the_budget(rows: int, fe
     assert asked[0] <= MOST_SCORED + 6_000
     assert found
     assert len(found) == features or rows * features * SHUFFLES > MOST_SCORED
+
+
+def test_of_many_rows_with_few_positives_all_positives_are_asked_and_the_loss_is_that_of_all_rows() -> None:
+    made = model(rows=40_000)
+    rng = np.random.default_rng(1)
+    few = np.flatnonzero(made.labels & (rng.random(40_000) < 0.03) | ~made.labels)
+    labels, matrix = made.labels[few], made.matrix[few]
+    chosen, values = sample(labels, 7)
+    assert (chosen.size, values.size) == (MOST_ROWS, MOST_ROWS)
+    assert labels[chosen].sum() == labels.sum() < MOST_ROWS / 5
+    assert len(set(chosen.tolist())) == MOST_ROWS
+    asked = Asked(
+        names=("f0", "f1", "f2", "f3"),
+        rows=matrix[chosen],
+        values=matrix[values],
+        score=made.score,
+        quality=lambda scores: metrics.roc_auc(labels[chosen], scores) or 0.0,
+    )
+    found = {one.feature: one.value for one in importance.permutation(asked, seed=7)}
+    theirs = permutation_importance(made.fitted, matrix, labels, scoring="roc_auc", n_repeats=10, random_state=0)
+    for place in range(4):
+        assert found[f"f{place}"] == pytest.approx(theirs.importances_mean[place], abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "taken"),
+    [(3_000, 2_000, 3_000), (9_000, 100, 4_900), (9_000, 9_000, 2_500), (10, 9_000, 10)],
+)
+def test_as_many_positives_are_asked_as_negatives_where_there_are_so_many(
+    positives: int, negatives: int, taken: int
+) -> None:
+    labels = np.arange(positives + negatives) < positives
+    chosen, _ = sample(labels, 7)
+    assert (chosen.size, int(labels[chosen].sum())) == (MOST_ROWS, taken)
 
 
 # --- beside the record ----------------------------------------------------------------------------

@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 class Asked:
     """A model on the rows that it is to be asked about.
 
-    `rows` (n, f) are what the model reads, a column for each of `names`; `values` (m, f) are rows that shuffled
-    values are drawn from, at random and each at most once while m >= n. `score` turns rows into scores, and
+    `rows` (n, f) are what the model reads, a column for each of `names`; `values` (m, f), m >= n, are rows that
+    shuffled values are drawn from, each at most once. `score` turns rows into scores, and
     `quality` turns the scores of `rows` into how good they are.
     """
 
@@ -87,5 +87,5 @@ def _shuffles(seed: int, place: int) -> np.random.Generator:
 
 
 def _drawn(asked: Asked, place: int, n: int, rng: np.random.Generator) -> Floats:
-    values = asked.values[:, place]
-    return values[rng.permutation(values.size)[:n]] if values.size >= n else values[rng.integers(0, values.size, n)]
+    drawn: Floats = asked.values[rng.permutation(len(asked.values))[:n], place]
+    return drawn

@@ -94,7 +94,7 @@ class _Judged:
 
 def _with_importance(scene: Scene, drawn: _Judged, found: Figures) -> Figures:
     predictor, held, seed = scene.search.predictor, scene.held, scene.config.project.seed
-    chosen, values = _sample(drawn.labels, seed)
+    chosen, values = sample(drawn.labels, seed)
     labels = drawn.labels[chosen]
 
     def matrix(places: Places) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ def _with_importance(scene: Scene, drawn: _Judged, found: Figures) -> Figures:
     return replace(found, importance=worth, importance_rows=chosen.size, importance_left_out=left_out)
 
 
-def _sample(labels: NDArray[np.bool_], seed: int) -> tuple[Places, Places]:
+def sample(labels: NDArray[np.bool_], seed: int) -> tuple[Places, Places]:
     """Choose the rows to be asked about, and those that shuffled values are drawn from, in the order of time.
 
     ROC-AUC does not depend on how many of each class there are, so of many rows as many positives are taken as
