@@ -12,6 +12,7 @@ from rehone import deploy, observers
 from rehone.api.door import When, Where, config_of, lost_store, now
 from rehone.api.forecasting import regrets
 from rehone.api.telling import subjects, tell
+from rehone.api.wellbeing import stopped
 from rehone.config import Config
 from rehone.errors import Corrupt, NotFound, RehoneError
 from rehone.records import Approval, Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
@@ -37,7 +38,7 @@ def status(project: Where = ".") -> ProjectStatus:
     store = Store.of(config)
     head = store.head()
     problems = tuple(_open_run(run, store) for run in runlog.unfinished())
-    problems += regrets(config, store, head)
+    problems += (*regrets(config, store, head), *stopped(config))
     version = None
     try:
         version = store.version(head.version) if head and head.version else None
@@ -177,6 +178,7 @@ def _by_ledger(config: Config, runlog: RunLog, heal: bool, tell_since: When) -> 
     if lost_store(config, runlog) is None and has_store(config):
         store = Store.of(config)
         yield from regrets(config, store, store.head())
+        yield from stopped(config)
         if heal:
             yield from _heal(store, runlog, config)
     yield from tell(config, since=tell_since) if heal else observers.pending(config, lambda: subjects(config))

@@ -113,12 +113,14 @@ def next_step(found: ProjectStatus, project: str) -> str:
     where, live, last = option(project), found.deployment, found.last_run
     if _lost(found):
         return f"put the store back, then `rehone doctor{where}`"
-    if any(check.status is CheckStatus.ACT for check in found.problems):
+    if any(check.status is CheckStatus.ACT and check.name != "breaker" for check in found.problems):
         return f"something is broken: `rehone doctor{where}`"
     for run in sorted(
         (check for check in found.problems if check.name in _OPEN), key=lambda run: _OPEN.index(run.name)
     ):
         return _next_of_open(run, where)
+    if any(check.name == "breaker" for check in found.problems):
+        return f"retraining has stopped: `rehone breaker{where}` says after which runs, and how it goes on"
     if live is not None and live.state is DeploymentState.TRIAL:
         return f"a trial is under way, or its run was killed: `rehone doctor{where}` ends it in that case"
     if last is not None and last.status is RunStatus.FAILED:
