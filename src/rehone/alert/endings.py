@@ -40,7 +40,8 @@ BY_CHECK = {
     "stale": AlertKind.STALE,
     "breaker": AlertKind.BREAKER,
 }
-"""Checks of the pipeline's health that a person is told of, when they warn or act."""
+"""Checks of the pipeline's health that a person is told of when they act, or when they warn of false alarms."""
+RESET = "rehone breaker --reset --because TEXT"
 
 
 def of(run: RunRecord, health: Health | None, policy: Alerts) -> tuple[Alert, ...]:
@@ -163,12 +164,16 @@ def _unwell(run: RunRecord, health: Health) -> Iterator[Alert]:
     """Tell of what the pipeline's health warns of; data that a failed run told of are not told of again."""
     for check in health.checks:
         kind = BY_CHECK.get(check.name)
-        if kind is None or check.status not in (CheckStatus.WARN, CheckStatus.ACT):
+        if kind is None or check.status not in _loud(kind):
             continue
         if kind is AlertKind.STALE and run.status is RunStatus.FAILED:
             continue
-        command = command_in(check.remedy) or "rehone health"
+        command = RESET if kind is AlertKind.BREAKER else command_in(check.remedy) or "rehone health"
         yield _alert(run, kind, _trouble(kind, check, health), Reason.of_check(check, command=command))
+
+
+def _loud(kind: AlertKind) -> tuple[CheckStatus, ...]:
+    return (CheckStatus.WARN, CheckStatus.ACT) if kind is AlertKind.FALSE_ALARMS else (CheckStatus.ACT,)
 
 
 def _trouble(kind: AlertKind, check: Check, health: Health) -> str:

@@ -16,13 +16,13 @@ ENDINGS = {
     AlertKind.INCONCLUSIVE: "inconclusive",
     AlertKind.DEPLOYED: "deployed",
     AlertKind.APPROVAL: "waits for approval",
-    AlertKind.BREAKER: "retraining has stopped",
-    AlertKind.GATE_FAILURES: "the gate refuses many challengers",
-    AlertKind.DECLINES: "the champion gets worse from retrain to retrain",
-    AlertKind.FALSE_ALARMS: "more drift alarms than accepted",
-    AlertKind.STALE: "data or labels are stale",
-    AlertKind.REGRET: "a promotion turned out worse than what it replaced",
-    AlertKind.TEST: "a test",
+    AlertKind.BREAKER: "breaker",
+    AlertKind.GATE_FAILURES: "gate failures",
+    AlertKind.DECLINES: "declines",
+    AlertKind.FALSE_ALARMS: "false alarms",
+    AlertKind.STALE: "stale",
+    AlertKind.REGRET: "regret",
+    AlertKind.TEST: "test",
 }
 _COMMAND = re.compile(r"`(rehone [^`]+)`")
 
