@@ -568,33 +568,54 @@ def test_status_names_the_run_that_waits_and_the_commands_that_answer_it(asked: 
     )
 
 
-@pytest.mark.slow
-def test_the_commands_wait_show_reject_and_approve(live: Project) -> None:
-    """`rehone run` that waits exits with 0; the answers close it, with the exit code of the ending."""
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Return the command line in this process: its exit code and all that it printed."""
+
+    def said(*words: object) -> tuple[int, str]:
+        code = endings.main([str(word) for word in words])
+        return code, "".join(capsys.readouterr())
+
+    return said
+
+
+def test_the_commands_wait_show_and_reject(live: Project, say: Callable[..., tuple[int, str]]) -> None:
+    """`rehone run` that waits exits with 0 and says how to answer; rejecting closes it, and twice is once too often."""
     live.configure(**MANUAL)
     live.feed(70, DAY)
-    as_of = str(START + timedelta(days=DAY))
-    first = command(live, "run", "--force", "--as-of", as_of)
+    where = ("--project", live.root)
+    code, text = say("run", "--force", "--as-of", START + timedelta(days=DAY), *where)
     run = last(live).run_id
-    assert (first.returncode, first.stdout.splitlines()[-2]) == (0, "waits")
-    assert "waits" in command(live, "history").stdout
-    shown = command(live, "show", run).stdout
-    assert "approval" in shown
-    assert "open until" in shown
-    refused = command(live, "reject", run, "--because", "too soon")
-    assert refused.returncode == 0
-    assert "was rejected by" in refused.stdout
-    again = command(live, "approve", run)
-    assert again.returncode == 2
-    assert "does not wait for approval: it ended rejected" in again.stderr
-    begun = command(live, "stage", "check", "--force", "--as-of", as_of, "--json")
-    second = json.loads(begun.stdout)["run_id"]
+    assert code == 0
+    assert text.splitlines()[-2:] == ["waits", f"`rehone show {run} -p {live.root}` tells the whole story."]
+    assert "1 waits" in say("history", *where)[1]
+    shown = say("show", run, *where)[1]
+    assert "open until" in " ".join(shown.split())
+    code, text = say("reject", run, "--because", "too soon", *where)
+    assert code == 0
+    assert f"version {short_id(last(live).version)} was rejected by {api.door.user()}: too soon" in " ".join(
+        text.split()
+    )
+    code, text = say("approve", run, *where)
+    assert code == 2
+    assert f"run {run} does not wait for approval: it ended rejected: " in text
+
+
+def test_the_last_stage_prints_the_commands_that_answer(live: Project, say: Callable[..., tuple[int, str]]) -> None:
+    """`rehone stage deploy` exits with 0 and names both; `rehone approve` exits with the code of the ending."""
+    live.configure(**MANUAL)
+    live.feed(70, DAY)
+    run = api.run_stage(live.root, "check", as_of=START + timedelta(days=DAY), force=True).run_id
     for name in ("validate", "train", "judge"):
-        assert command(live, "stage", name, "--run", second).returncode == 0
-    asked = command(live, "stage", "deploy", "--run", second)
-    assert asked.returncode == 0
-    assert f"  rehone approve {second} -p {live.root}" in asked.stdout.splitlines()
-    done = command(live, "approve", second, "--because", "looks good")
-    assert done.returncode == 0
-    assert "deployed" in done.stdout
+        api.run_stage(live.root, name, run=run)
+    code, text = say("stage", "deploy", "--run", run, "--project", live.root)
+    assert code == 0
+    assert text.splitlines()[-3:] == [
+        f"Run {run} waits for a person:",
+        f"  rehone approve {run} -p {live.root}",
+        f"  rehone reject {run} -p {live.root} --because TEXT",
+    ]
+    code, text = say("approve", run, "--because", "looks good", "--project", live.root)
+    assert code == 0
+    assert "deployed" in text
     assert last(live).status is RunStatus.DEPLOYED
