@@ -58,6 +58,8 @@ def breaker(project: str, reset: bool, because: str, as_json: bool) -> int:
     from rehone import api
     from rehone.cli.health import breaker_lines
 
+    if because and not reset:
+        raise click.UsageError("--because is the reason of a reset: add --reset")
     found = api.reset_breaker(project, because=because) if reset else api.breaker(project)
     print_json(found) if as_json else print_lines(breaker_lines(found, project, width=width()))
     return endings.MUST_FIX if found.stopped else endings.GOOD
