@@ -62,7 +62,7 @@ def _leaf(book: Book, where: str, asked: str, site: Site) -> Markup:
 
 def _bound(book: Book, site: Site, *, title: str, here: str, leaves: list[Markup]) -> str:
     style, script = asset("style.css"), asset("page.js")
-    return lay_out(
+    whole = lay_out(
         "base.html.j2",
         book=book,
         site=site,
@@ -75,3 +75,4 @@ def _bound(book: Book, site: Site, *, title: str, here: str, leaves: list[Markup
         edition=hashlib.sha256((style + script).encode()).hexdigest()[:12],
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    return str(whole)

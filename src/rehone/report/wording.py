@@ -56,7 +56,7 @@ def day(when: datetime | None) -> str:
     return DASH if when is None else f"{when.astimezone(UTC):%Y-%m-%d}"
 
 
-def length(seconds: float | None) -> str:
+def took(seconds: float | None) -> str:
     """Write how long something took, or is ago."""
     if seconds is None:
         return DASH
@@ -121,7 +121,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "share": share,
     "moment": moment,
     "day": day,
-    "took": length,
+    "took": took,
     "interval": interval,
     "days": days,
     "told": told,
