@@ -88,7 +88,6 @@ def _drawn(told: Told) -> Mapping[str, Any]:
         "intervals": charts.intervals(verdict),
         "curves": tuple(chart for draw in found if curves and (chart := draw(curves)) is not None),
         "importance": charts.importance(figures),
-        "costs": tuple(particulars.costs(figures)),
         "named": _named(verdict),
     }
 
