@@ -178,6 +178,7 @@ def _attributes(given: dict[str, str], tag: str) -> Iterator[tuple[str, str]]:
             yield key, value
     if described:
         yield "class", "mark"
+        yield "aria-roledescription", "mark"
 
 
 def _short(found: re.Match[str]) -> str:

@@ -2,11 +2,12 @@
 
 from rehone.report.charts.chart import Chart
 from rehone.report.charts.curves import calibration, cost_curve, precision_recall, roc
-from rehone.report.charts.heat import heat
+from rehone.report.charts.heat import heat, psi_time
 from rehone.report.charts.histograms import histogram, scores
 from rehone.report.charts.labels import label_rate, recall_axis
 from rehone.report.charts.operation import deployments, gate_failures, run_times
-from rehone.report.charts.trend import promises, psi_time, trend
+from rehone.report.charts.promises import promises
+from rehone.report.charts.trend import trend
 from rehone.report.charts.verdicts import candidates, importance, intervals
 
 __all__ = [

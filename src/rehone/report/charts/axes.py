@@ -48,7 +48,7 @@ def time_x(moments: Sequence[datetime], width: int, title: str = "as of") -> Spe
         "type": "temporal",
         "title": title,
         "scale": {"type": "utc", "domain": [milliseconds(first - room), milliseconds(last + room)]},
-        "axis": {"format": form, "tickCount": max(2, width // 95)},
+        "axis": {"format": form, "tickCount": max(3, width // 85)},
     }
 
 
@@ -98,9 +98,9 @@ def raw(field: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
-def described(mark: Spec) -> Spec:
-    """Return a layer's mark whose rows say in `said` what they show."""
-    return {"mark": mark, "encoding": {"description": {"field": "said", "type": "nominal"}}}
+def described(mark: Spec, **encoding: Spec) -> Spec:
+    """Return the mark and encoding of a layer whose rows say in `said` what they show."""
+    return {"mark": mark, "encoding": {**encoding, "description": {"field": "said", "type": "nominal"}}}
 
 
 def clipped(text: str, length: int = 220) -> str:

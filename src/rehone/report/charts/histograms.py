@@ -2,15 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rehone.records import Histogram
+from rehone.report.charts.axes import Row, clipped, data, described, from_zero, quantity
 from rehone.report.charts.chart import Chart
+from rehone.report.draw import COMPACT, Key, Spec, draw
+from rehone.report.wording import share
+
+MOST_BINS = 24
+"""Bins that are drawn; of more, those whose share has moved most."""
+
+APART = ("rare values", "missing", "infinite", "unseen")
+"""Bins of no value of their own: drawn below the others, with a gap."""
+
+_LINE = 19
+_KEYS = (Key("now", "var(--accent)", "band"), Key("reference", "var(--muted)", "band"))
+_GAP = " "
 
 
 def histogram(found: Histogram) -> Chart | None:
     """Draw the shares of rows in each bin of a feature, missing and unseen values set apart."""
-    raise NotImplementedError
+    return _chart(found, found.name)
 
 
 def scores(found: Histogram | None) -> Chart | None:
     """Draw the shares of rows in each bin of the champion's scores."""
-    raise NotImplementedError
+    return _chart(found, "Scores of the champion") if found is not None else None
+
+
+def _chart(found: Histogram, title: str) -> Chart | None:
+    rows = _rows(found)
+    if not rows or not sum(found.reference) or not sum(found.current):
+        return None
+    shown = _shown(rows)
+    return Chart(
+        title=title,
+        svg=draw(_spec(shown), f"{title}: shares of rows by bin, now and in the reference", _KEYS),
+        said=_said(found, rows, shown),
+        columns=("bin", "reference rows", "share", "rows now", "share"),
+        rows=tuple(
+            (row["bin"], f"{row['n_then']:,}", share(row["then"]), f"{row['n_now']:,}", share(row["now"]))
+            for row in rows
+        ),
+    )
+
+
+def _rows(found: Histogram) -> list[Row]:
+    then, now = max(sum(found.reference), 1), max(sum(found.current), 1)
+    rows = []
+    for n, (name, a, b) in enumerate(zip(found.bins, found.reference, found.current, strict=True)):
+        said = f"{name}: {share(b / now)} now ({b:,} rows), {share(a / then)} in the reference ({a:,} rows)"
+        rows.append({"n": n, "bin": name, "n_then": a, "n_now": b, "then": a / then, "now": b / now, "said": said})
+    return rows
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """Return the bins to draw, in their order."""
+    if len(rows) <= MOST_BINS:
+        return list(rows)
+    moved = sorted(rows, key=lambda row: (row["bin"] not in APART, -abs(row["now"] - row["then"])))
+    return sorted(moved[:MOST_BINS], key=lambda row: int(row["n"]))
+
+
+def _spec(shown: Sequence[Row]) -> Spec:
+    named = [{**row, "label": _label(row, shown)} for row in shown]
+    ordinary = [row["label"] for row in named if row["bin"] not in APART]
+    apart = [row["label"] for row in named if row["bin"] in APART]
+    places = [*ordinary, *([_GAP] if ordinary and apart else []), *apart]
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": places, "paddingInner": 0.18, "paddingOuter": 0.1},
+        "axis": {
+            "values": [*ordinary, *apart],
+            "labelLimit": 150,
+            "domain": False,
+            "labelColor": "var(--fg)",
+            "labelOverlap": False,
+        },
+    }
+    most = max(row[key] for row in shown for key in ("then", "now"))
+    x = quantity("now", "share of rows", from_zero([most]), axis={"format": ".3~%", "grid": True})
+    behind = {"type": "bar", "height": {"band": 1}, "color": "var(--muted)", "opacity": 0.38}
+    before = {"type": "bar", "height": {"band": 0.46}, "color": "var(--accent)"}
+    over = {"type": "bar", "height": {"band": 1}, "opacity": 0.001, "color": "var(--fg)"}
+    return {
+        "width": COMPACT,
+        "height": len(places) * _LINE,
+        "data": data([{**row, "most": most} for row in named]),
+        "encoding": {"y": y},
+        "layer": [
+            {"mark": behind, "encoding": {"x": {**x, "field": "then"}}},
+            {"mark": before, "encoding": {"x": x}},
+            described(over, x={**x, "field": "most"}),
+        ],
+    }
+
+
+def _label(row: Row, shown: Sequence[Row]) -> str:
+    """Name a bin briefly; two that are cut to the same words are told apart by their number."""
+    label = clipped(row["bin"], 26) or _GAP
+    alike = sum(clipped(other["bin"], 26) == label for other in shown)
+    return label if alike == 1 else f"{clipped(label, 20)} #{row['n'] + 1}"
+
+
+def _said(found: Histogram, rows: Sequence[Row], shown: Sequence[Row]) -> str:
+    most = max(rows, key=lambda row: abs(row["now"] - row["then"]))
+    said = f"{sum(found.current):,} rows now against {sum(found.reference):,} of the reference; "
+    said += f"moved most: {most['bin']}, from {share(most['then'])} to {share(most['now'])}"
+    left_out = (
+        f" The {len(shown):,} bins that moved most are drawn, of {len(rows):,}." if len(shown) < len(rows) else ""
+    )
+    return f"{said}.{left_out}"
