@@ -27,8 +27,11 @@ class Ended(Protocol):
 
 
 def breaker(runs: Iterable[Ended], reset: BreakerReset | None, limit: int | None) -> Breaker:
-    """Return how the breaker stands after these runs, oldest first, given the newest reset."""
+    """Return how the breaker stands after these runs, oldest first; `reset` is the newest, told while it matters."""
+    runs = tuple(runs)
     lost = lost_in_a_row(runs, reset)
+    if reset is not None and any(run.status is RunStatus.DEPLOYED and run.started_at > reset.at for run in runs):
+        reset = None
     return Breaker(
         stopped=limit is not None and len(lost) >= limit, lost=len(lost), limit=limit, runs=lost, reset=reset
     )
