@@ -253,7 +253,8 @@ def _check(outbox: Outbox, unnoted: int, status: CheckStatus) -> Check:
     waiting = [delivery for delivery in pending if not delivery.held]
     missing = len(waiting) + unnoted
     if not missing:
-        held = f"; {_things(len(pending))} wait: {pending[-1].error}" if pending else ""
+        wait = "waits" if len(pending) == 1 else "wait"
+        held = f"; {_things(len(pending))} {wait}: {pending[-1].error}" if pending else ""
         return Check(
             name="tracker",
             subject=outbox.tracker,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -31,7 +32,8 @@ def chats(path: Path) -> list[Address]:
         import apprise
     except ModuleNotFoundError as error:
         return [Closed("apprise", f"{error.name} is not installed: pip install 'rehone[alerts]'")]
-    with _Heard() as heard:
+    with _Heard() as heard, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the libraries that its services load
         found: Any = apprise.AppriseConfig(asset=_asset(apprise))
         found.add_config(text)
         servers = list((getattr(found, "services", None) or found.servers)())  # services since 2.0
@@ -55,6 +57,7 @@ def _named(servers: Sequence[Any], apprise: Any) -> list[Address]:
 
 def _unusable(path: Path, servers: Sequence[Any], said: Sequence[str]) -> list[Address]:
     """Name a file of which something cannot be used: the line may hold a secret, and is not repeated."""
+    said = [one for one in said if not one.startswith("Failed to load Apprise configuration")]  # which sums up
     if said:
         lines = sorted({int(n) for one in said for n in re.findall(r"(?:on line|at line|entry #)\s*(\d+)", one)})
         where = f" (line {', '.join(map(str, lines))})" if lines else ""
@@ -109,6 +112,8 @@ class _Heard:
     def __enter__(self) -> _Heard:
         log = logging.getLogger(_LOGGER)
         log.propagate = False
+        log.setLevel(logging.WARNING)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it writes paths, which are secret
         if _EAR not in log.handlers:
             log.addHandler(_EAR)
         self._token = _hearing.set(self.said)
@@ -139,6 +144,6 @@ def without_secrets(text: str, url: str, shown: str) -> str:
     rest = url.partition("://")[2]
     parts = {part for form in (rest, unquote(rest)) for part in re.split(r"[/:@,;&?=+]+", form)}
     for part in sorted(parts, key=len, reverse=True):
-        if len(part) >= SHORTEST_SECRET and part.lower() != host and not part.isdigit():
+        if len(part) >= SHORTEST_SECRET and part.lower() not in (host, "post") and not part.isdigit():
             text = text.replace(part, "***")
     return text
