@@ -196,6 +196,17 @@ def test_approved_it_goes_live_with_who_and_why_in_the_record_and_in_the_log(ask
     assert all(check.status is CheckStatus.OK for check in api.replay(asked.root, run.run_id).checks)
 
 
+def test_the_time_of_waiting_is_no_time_of_work(asked: Project) -> None:
+    """A run that waited for two days took as long as it worked, before and after."""
+    run = last(asked)
+    assert run.approval is not None
+    assert run.seconds is None
+    asked_at = run.approval.asked_at
+    answer = replace(run.approval, approved=True, at=asked_at + timedelta(days=2))
+    done = replace(run, approval=answer, finished_at=asked_at + timedelta(days=2, seconds=5))
+    assert done.seconds == pytest.approx((asked_at - run.started_at).total_seconds() + 5)
+
+
 @pytest.mark.usefixtures("swift")
 def test_the_answers_do_without_reasons_of_the_one_kind_and_not_of_the_other(asked: Project) -> None:
     """Who approves may leave it at that and is the user of the process; who rejects says why."""

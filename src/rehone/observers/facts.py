@@ -79,8 +79,7 @@ def _flat(name: str, value: Any) -> Iterator[Pair]:
 
 
 def _run(record: RunRecord) -> Iterator[Pair]:
-    if record.finished_at is not None:
-        yield "seconds", (record.finished_at - record.started_at).total_seconds()
+    yield "seconds", record.seconds
     for stage in record.stages:
         yield f"stage/{_word(stage.name)}.seconds", stage.seconds
     if record.data is not None:

@@ -32,6 +32,12 @@ class Approval:
     judged_again: bool = False
 
 
+def seconds_at_work(started_at: datetime, finished_at: datetime, approval: Approval | None) -> float:
+    """Return how long a run took, without the time in which it waited for a person."""
+    waited = (approval.at or finished_at) - approval.asked_at if approval is not None else timedelta()
+    return (finished_at - started_at - waited) / timedelta(seconds=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """One run in brief: what lists and trends are made of, without its record.
@@ -85,10 +91,7 @@ class RunSummary:
         """Return how long the run took, without the time in which it waited for a person."""
         if self.finished_at is None:
             return None
-        waited, approval = timedelta(), self.approval
-        if approval is not None:
-            waited = (approval.at or self.finished_at) - approval.asked_at
-        return (self.finished_at - self.started_at - waited) / timedelta(seconds=1)
+        return seconds_at_work(self.started_at, self.finished_at, self.approval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from rehone.records.deployments import Deployment, ModelVersion, Replica, Shadow
 from rehone.records.evidence import Evidence, TriggerDecision
 from rehone.records.facts import Check
 from rehone.records.foresight import Probe, Realised
-from rehone.records.health import Approval
+from rehone.records.health import Approval, seconds_at_work
 from rehone.records.models import CandidateResult, DataFile, DataWindow, Split, Verdict
 from rehone.records.words import RunStatus, TriggerKind
 
@@ -99,6 +99,13 @@ class RunRecord:
     def waits(self) -> bool:
         """Whether its challenger passed the gate and waits for a person's answer."""
         return self.status is None and self.approval is not None and self.approval.approved is None
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the run took, without the time in which it waited for a person; None until it has ended."""
+        if self.finished_at is None:
+            return None
+        return seconds_at_work(self.started_at, self.finished_at, self.approval)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.keys():
