@@ -14,6 +14,7 @@ from rehone.report.wording import DASH, signed
 
 MOST_FEATURES = 10
 _BAR = 24
+_NAME = 12
 _AXIS, _LIMIT, _EVEN = 13, 3, 6
 """Places of a drawn comparison: from two margins behind to two ahead, with the limit and no difference between."""
 
@@ -48,15 +49,20 @@ def verdict_lines(verdict: Verdict | None, width: int) -> list[str]:
 
 
 def _compared(found: tuple[Compared, ...], width: int) -> list[str]:
+    """Write each comparison with a drawing of its interval, which is left out where figures need the place."""
     if not found:
         return []
     rows: list[tuple[str, ...]] = [("", "difference", "interval", "must be", "in margins")]
     rows += [(one.name, one.difference, one.interval, one.limit, drawn(one)) for one in found]
+    said = "Challenger minus champion on the same rows"
+    if _wide([("", *cells) for _, *cells in rows]) + _NAME <= width:
+        said += "; in margins, to the right is better: | limit, . no difference"
+    else:
+        rows = [row[:4] for row in rows]
     others = _wide([("", *cells) for _, *cells in rows])
-    rows = [(clipped(name, max(width - others, 12)), *cells) for name, *cells in rows]
-    said = "Challenger minus champion on the same rows; in margins, to the right is better: | limit, . no difference."
+    rows = [(clipped(name, max(width - others, _NAME)), *cells) for name, *cells in rows]
     lines = [*title("Compared in pairs"), *table(_plain(rows), right=frozenset({1}))]
-    return [*lines, *wrapped(said, width, indent=2)]
+    return [*lines, *wrapped(f"{said}.", width, indent=2)]
 
 
 def drawn(one: Compared) -> str:
@@ -89,7 +95,7 @@ def importance_lines(figures: Figures | None, width: int) -> list[str]:
     top = found[:MOST_FEATURES]
     rows = [("feature", "loss", "from", "to", ""), *(_row(one, top[0]) for one in top)]
     others = _wide([("", *cells) for _, *cells in rows])
-    rows = [(clipped(name, max(width - others, 12)), *cells) for name, *cells in rows]
+    rows = [(clipped(name, max(width - others, _NAME)), *cells) for name, *cells in rows]
     lines = title("Importance (ROC-AUC lost on the holdout when a feature is shuffled)")
     lines += table(rows, right=frozenset({1, 2, 3}))
     if (left := len(found) - len(top)) > 0:

@@ -93,7 +93,7 @@ def _since(told: Told, width: int) -> list[str]:
     if not told.changed:
         return [*heading, "  nothing: the same configuration, Rehone and git commit"]
     changes = [f"{one.key}: {clipped(one.before, _LONGEST)} -> {clipped(one.now, _LONGEST)}" for one in told.changed]
-    return [*heading, *(line for said in changes for line in wrapped(said, width, indent=4, first="  "))]
+    return [*heading, *(line for said in changes for line in wrapped(said, width, indent=2))]
 
 
 def _again(record: RunRecord, project: str, width: int) -> list[str]:

@@ -108,7 +108,7 @@ def _cost(curve: Curves) -> str:
     least_at, least = min(points, key=lambda point: point[1])
     said = f"the {curve.role}'s threshold {number(curve.threshold)} costs {number(own)} per 1,000 rows of the holdout"
     if own <= least:
-        return f"{said}, the least of all {len(points)} thresholds that were tried there"
+        return f"{said}, the least of all {len(points)} that were tried there"
     return f"{said}; least there would have been {number(least)}, at {number(least_at)}"
 
 
