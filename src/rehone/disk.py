@@ -254,7 +254,8 @@ class Disk:
         root, found = _local(path), list[str]()
         for at, folders, names in os.walk(root, followlinks=True):
             inside = Path(at).relative_to(root)
-            found += [str(inside / name) for name in names]
+            before = "".join(f"{part}/" for part in inside.parts)
+            found += [f"{before}{name}" for name in names]
             if len(inside.parts) + 1 >= levels:
                 folders.clear()  # which also ends a circle of links
         return sorted(found)

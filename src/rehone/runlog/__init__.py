@@ -146,8 +146,8 @@ class RunLog:
 
     def last(self) -> RunRecord | None:
         """Return the run that started last, if there is any."""
-        newest = max(self._paths(), key=lambda p: p.stem, default=None)
-        return self._read(newest) if newest else None
+        newest = max(self._names(), key=_id_in, default=None)
+        return self._read(self.root / newest) if newest else None
 
     def find(self, ref: str) -> RunRecord:
         """Return the run whose id is, or starts with, `ref`; or that was begun under this name.
@@ -157,16 +157,16 @@ class RunLog:
         Raises:
             NotFound: there is no such run, or more than one.
         """
-        every = self._paths()
-        if named := [p for p in every if p.stem.partition("-")[2] == ref]:
+        every = self._names()
+        if named := [self.root / name for name in every if _id_in(name).partition("-")[2] == ref]:
             records = sorted(self._read_all(named), key=lambda r: (r.status is None, r.started_at))
             return records[-1]
-        paths = [p for p in every if p.stem.startswith(ref)]
-        exact = [p for p in paths if p.stem == ref]
-        if len(exact or paths) != 1:
-            said = "no run" if not paths else f"{len(paths)} runs"
+        names = [name for name in every if _id_in(name).startswith(ref)]
+        exact = [name for name in names if _id_in(name) == ref]
+        if len(exact or names) != 1:
+            said = "no run" if not names else f"{len(names)} runs"
             raise NotFound(f"{said} with an id that starts with {ref!r}: `rehone history` lists them")
-        return self._read((exact or paths)[0])
+        return self._read(self.root / (exact or names)[0])
 
     def unfinished(self) -> tuple[RunRecord, ...]:
         """Return the records that have no ending; whoever holds the run lock knows them to be dead."""
@@ -175,7 +175,7 @@ class RunLog:
     def unlisted(self, lines: Sequence[Line]) -> tuple[Place, ...]:
         """Return the files of records that none of these lines is of: open ones, and those whose process died then."""
         closed = {line.run_id for line in lines}
-        return tuple(p for p in self._paths() if p.stem not in closed)
+        return tuple(self.root / name for name in self._names() if _id_in(name) not in closed)
 
     def close_orphans(self, *, now: datetime) -> tuple[RunRecord, ...]:
         """Close the records of killed runs, and give back ledger lines lost in a crash.
@@ -354,7 +354,15 @@ class RunLog:
         return f"{record.started_at:%Y}/{record.started_at:%m}/{record.run_id}.json"
 
     def _paths(self) -> list[Place]:
-        return [self.root / name for name in self._disk.below(self.root, 3) if _RECORD.fullmatch(name)]
+        return [self.root / name for name in self._names()]
+
+    def _names(self) -> list[str]:
+        """Return where each record lies below the root; of ten thousand, only those that are meant become paths."""
+        return [name for name in self._disk.below(self.root, 3) if _RECORD.fullmatch(name)]
+
+
+def _id_in(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".json")
 
 
 def _open_until(record: RunRecord) -> datetime | None:

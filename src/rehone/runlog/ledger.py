@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -45,8 +46,9 @@ class Line:
     verdict_flip: str = ""
 
 
+@lru_cache(maxsize=2)
 def read(data: bytes, *, source: str) -> tuple[Line, ...]:
-    """Read whole lines.
+    """Read whole lines; those that were just read are not read again, however many ask.
 
     Raises:
         Corrupt: one of them is not such a line.
