@@ -26,13 +26,11 @@ def told(project: Where, record: RunRecord) -> Told:
 
 
 def _before(runlog: RunLog, record: RunRecord) -> RunRecord | None:
-    """Return the run that began before another, of those that have ended."""
+    """Return the run that began before another."""
     try:
-        earlier = [
-            line for line in runlog.lines() if (line.started_at, line.run_id) < (record.started_at, record.run_id)
-        ]
-        newest = max(earlier, key=lambda line: (line.started_at, line.run_id), default=None)
-        return runlog.find(newest.run_id) if newest else None
+        began = [(run.started_at, run.run_id) for run in (*runlog.lines(), *runlog.unfinished())]
+        newest = max((run for run in began if run < (record.started_at, record.run_id)), default=None)
+        return runlog.find(newest[1]) if newest else None
     except RehoneError:  # a ledger or a record that is damaged: `rehone doctor` says so
         return None
 
