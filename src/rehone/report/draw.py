@@ -26,6 +26,9 @@ KEPT = 1_000
 GLYPH = 6.3
 """Mean width of a letter at the size of labels, px; fonts differ, so that room is left."""
 
+_MEASURED = 12.6
+"""Size at which labels of axes are measured; they are written at 11, for pages have fonts that are wider."""
+
 THEME: Spec = {
     "background": None,
     "font": "sans-serif",
@@ -37,7 +40,7 @@ THEME: Spec = {
         "labelColor": "var(--muted)",
         "titleColor": "var(--muted)",
         "titleFontWeight": "normal",
-        "labelFontSize": 11,
+        "labelFontSize": _MEASURED,
         "titleFontSize": 11,
         "labelOverlap": True,
     },
@@ -57,7 +60,9 @@ _LINE_HEIGHT = 18
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _LONG_NUMBER = re.compile(r"-?\d*\.\d{2,}(?:e-?\d+)?")
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_DROPPED = frozenset({"aria-roledescription", "aria-hidden", "pointer-events", "font-family", "class", "version"})
+_DROPPED = frozenset(
+    {"aria-roledescription", "aria-hidden", "pointer-events", "font-family", "class", "version", "target", "title"}
+)
 
 _drawn: OrderedDict[str, str] = OrderedDict()
 _lock = Lock()
@@ -83,8 +88,8 @@ def draw_both(make: Callable[[int], Spec], name: str, keys: Sequence[Key] = (), 
 def draw(spec: Spec, name: str, keys: Sequence[Key] = (), *, kind: str = "compact", links: bool = False) -> str:
     """Draw a specification as inline SVG, named `name` for those who do not see it, with a legend above.
 
-    Marks with a `description` keep it as `aria-label`; all others are ornament. A drawing with `links` is a
-    group of parts, any other is one image.
+    Marks with a `description` keep it as `aria-label`; all others are ornament. A drawing with `links`, which lead
+    to places on the same page and are for pointers, is a group of parts; any other is one image.
 
     Raises:
         RehoneError: the extra `report` is not installed.
@@ -171,9 +176,10 @@ def _attributes(given: dict[str, str], tag: str) -> Iterator[tuple[str, str]]:
         if key in ("transform", "d", "x2", "y2", "width", "height"):
             yield key, _LONG_NUMBER.sub(_short, value)
         elif key == "font-size":
-            yield key, value.removesuffix("px")
-        elif tag == "a" and key == "target":
-            continue
+            yield key, value.removesuffix("px").replace(str(_MEASURED), "11")
+        elif tag == "a" and key == "href":
+            yield key, value[value.find("#") :]
+            yield "tabindex", "-1"
         else:
             yield key, value
     if described:

@@ -5,8 +5,9 @@ from rehone.report.charts.curves import calibration, cost_curve, precision_recal
 from rehone.report.charts.heat import heat, psi_time
 from rehone.report.charts.histograms import histogram, scores
 from rehone.report.charts.labels import label_rate, recall_axis
-from rehone.report.charts.operation import deployments, gate_failures, run_times
+from rehone.report.charts.operation import gate_failures, run_times
 from rehone.report.charts.promises import promises
+from rehone.report.charts.timeline import deployments
 from rehone.report.charts.trend import trend
 from rehone.report.charts.verdicts import candidates, importance, intervals
 

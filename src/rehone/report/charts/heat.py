@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rehone.records import CheckStatus, FeatureDrift, RunRecord, RunSummary
+from rehone.records import Check, CheckStatus, FeatureDrift, RunRecord, RunSummary
 from rehone.report.charts.axes import (
     STATUS,
     Row,
@@ -91,13 +91,19 @@ def _cells(record: RunRecord, limits: tuple[float, float | None]) -> dict[str, _
     for drift in record.evidence.drift if record.evidence else ():
         check = checks.get(drift.feature)
         status = check.status if check is not None else _by_limits(drift, limits)
-        said = (
-            check.detail if check is not None and check.detail else f"PSI of {drift.feature} is {number(drift.psi, 3)}"
-        )
-        ignored = bool(drift.ignored and not drift.incident) or ", ignored: " in said
+        ignored = status is not _ACT and check is not None and ", ignored: " in check.detail
         incident = drift.incident is not None and status is _ACT
-        found[drift.feature] = _Cell(drift.psi, status, said, incident=incident, ignored=ignored and status is not _ACT)
+        said = _said_of(drift, check, status)
+        found[drift.feature] = _Cell(drift.psi, status, said, incident=incident, ignored=ignored)
     return found
+
+
+def _said_of(drift: FeatureDrift, check: Check | None, status: CheckStatus) -> str:
+    """Say where a feature stood; the whole finding only where it matters, for there are many cells."""
+    if check is not None and status is _ACT:
+        return clipped(check.detail)
+    limit = f", limit {number(check.limit, 3)}" if check is not None and check.limit is not None else ""
+    return f"{drift.feature} {number(drift.psi, 3)}{limit}"
 
 
 def _by_limits(drift: FeatureDrift, limits: tuple[float, float | None]) -> CheckStatus:
@@ -145,13 +151,14 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
         "href": {"field": "href", "type": "nominal"},
     }
     cell = described(
-        {"type": "rect", "cornerRadius": 1},
+        {"type": "rect"},
         fill=raw("colour"),
         fillOpacity={"field": "clear", "type": "quantitative", "scale": None},
     )
     return {
         "width": width,
         "height": max(2, len(names)) * _LINE,
+        "padding": {"left": 4, "top": 4, "right": 30, "bottom": 4},
         "data": data(rows),
         "encoding": encoding,
         "layer": [
@@ -178,7 +185,7 @@ def _row(label: str, column: int, record: RunRecord, name: str, cell: _Cell) -> 
         "clear": 0.06 if cell.ignored else _CLEAR[cell.status],
         "ink": "var(--panel)" if cell.status is _ACT else colour,
         "href": f"#hist-{slug(name)}",
-        "said": f"{day(record.as_of)}, {word}: {clipped(cell.said, 260)}",
+        "said": f"{day(record.as_of)}, {word}: {cell.said}",
     }
 
 

@@ -29,7 +29,9 @@ def label_rate(summaries: Sequence[RunSummary]) -> Chart | None:
         }
         for run in known
     ]
-    y = quantity("rate", "positives among labels", from_zero(row["rate"] for row in rows), axis={"format": ".3~%"})
+    y = quantity(
+        "rate", "positives among labels", from_zero(run.label_rate or 0.0 for run in known), axis={"format": ".3~%"}
+    )
     title = "Label rate over runs"
 
     def spec(width: int) -> Spec:

@@ -45,7 +45,7 @@ def _spec(shown: Sequence[Realised]) -> Spec:
     offset = {"field": "which", "type": "nominal", "scale": {"domain": ["promised", "came"]}}
     known = [row for row in rows if row["low"] is not None]
     looks = {"shape": raw("shape"), "stroke": raw("colour"), "fill": raw("fill")}
-    bars = {**{"y": y, "yOffset": offset}, "x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    bars = {"y": y, "yOffset": offset, "x": {**x, "field": "low"}, "x2": {"field": "high"}}
     return {
         "width": COMPACT,
         "height": max(2, len(order)) * _ROW,
