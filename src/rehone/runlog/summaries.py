@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -44,38 +45,25 @@ def summaries(config: Config) -> tuple[RunSummary, ...]:
         Corrupt: the ledger cannot be read.
     """
     runlog, index = RunLog.of(config), config.cache_path / f"runs-{FORMAT}.jsonl"
-    lines = runlog.lines()
-    known = _read(index)
-    made = {line.run_id: found for line, found in _made(config, [one for one in lines if one.sha256 not in known])}
-    _add(
-        index,
-        {
-            line.sha256: made[line.run_id].summary
-            for line in lines
-            if line.run_id in made and made[line.run_id].is_whole
-        },
-    )
-    told = [known[line.sha256] if line.sha256 in known else made[line.run_id].summary for line in lines]
+    lines, known = runlog.lines(), _read(index)
+    told = [known[line.sha256] for line in lines if line.sha256 in known]
+    fresh: dict[str, RunSummary] = {}
+    for line, data in _records(config, [line for line in lines if line.sha256 not in known]):
+        found = _decoded(data, line.path)
+        told.append(found or _of_line(line))
+        if found is not None and hashlib.sha256(data or b"").hexdigest() == line.sha256:
+            fresh[line.sha256] = found
+    _add(index, fresh)
     told += _unlisted(config, runlog.unlisted(lines))
     return tuple(sorted(told, key=lambda one: (one.status is None, one.started_at, one.run_id)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A summary that was made now; `is_whole` when its record is the one that the ledger has the digest of."""
-
-    summary: RunSummary
-    is_whole: bool
-
-
-def _made(config: Config, lines: Sequence[Line]) -> Iterator[tuple[Line, _Made]]:
+def _records(config: Config, lines: Sequence[Line]) -> Iterator[tuple[Line, bytes | None]]:
+    """Return each line with the file of its record; of one that is gone, `None`."""
     disk = disk_for(config.runs_path, config.storage)
     for start in range(0, len(lines), _AT_ONCE):
         some = lines[start : start + _AT_ONCE]
-        for line, data in zip(some, _texts(disk, [config.runs_path / line.path for line in some]), strict=True):
-            found = _decoded(data, line.path)
-            is_whole = data is not None and hashlib.sha256(data).hexdigest() == line.sha256
-            yield line, _Made(found or _of_line(line), is_whole and found is not None)
+        yield from zip(some, _texts(disk, [config.runs_path / line.path for line in some]), strict=True)
 
 
 def _texts(disk: Disk, paths: Sequence[Place]) -> Sequence[bytes | None]:
@@ -129,7 +117,7 @@ def _unlisted(config: Config, paths: Sequence[Place]) -> list[RunSummary]:
 # --- the index ----------------------------------------------------------------------------------
 
 
-def _read(index: Path) -> dict[str, RunSummary]:
+def _read(index: Path) -> Mapping[str, RunSummary]:
     """Return what the index has, by the digest of the record; nothing when it cannot be read."""
     try:
         data = index.read_bytes()
@@ -138,7 +126,12 @@ def _read(index: Path) -> dict[str, RunSummary]:
     except OSError as error:
         log.warning("the index of runs cannot be read, going on without it", extra={"because": str(error)})
         return {}
-    return dict(filter(None, map(_entry, data.splitlines())))
+    return _entries(data)
+
+
+@lru_cache(maxsize=2)
+def _entries(data: bytes) -> Mapping[str, RunSummary]:
+    return MappingProxyType(dict(filter(None, map(_entry, data.splitlines()))))
 
 
 def _entry(text: bytes) -> tuple[str, RunSummary] | None:
