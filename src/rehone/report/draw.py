@@ -64,6 +64,8 @@ _DROPPED = frozenset(
     {"aria-roledescription", "aria-hidden", "pointer-events", "font-family", "class", "version", "target", "title"}
 )
 
+_INHERITED = ("fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-weight", "text-anchor")
+
 _drawn: OrderedDict[str, str] = OrderedDict()
 _lock = Lock()
 
@@ -163,7 +165,19 @@ def _slim(element: ET.Element) -> ET.Element | None:
     copy = ET.Element(tag, dict(_attributes(given, tag)))
     copy.text = element.text
     copy.extend(part for part in (_slim(child) for child in element) if part is not None)
+    if tag == "g":
+        _share(copy)
     return None if tag == "g" and not len(copy) else copy
+
+
+def _share(group: ET.Element) -> None:
+    """Say once, of a group, what all of its parts look like."""
+    for key in _INHERITED:
+        looks = {part.get(key) for part in group}
+        if len(group) > 1 and len(looks) == 1 and key not in group.attrib and None not in looks:
+            group.set(key, looks.pop() or "")
+            for part in group:
+                del part.attrib[key]
 
 
 def _attributes(given: dict[str, str], tag: str) -> Iterator[tuple[str, str]]:
@@ -184,7 +198,6 @@ def _attributes(given: dict[str, str], tag: str) -> Iterator[tuple[str, str]]:
             yield key, value
     if described:
         yield "class", "mark"
-        yield "aria-roledescription", "mark"
 
 
 def _short(found: re.Match[str]) -> str:

@@ -82,7 +82,7 @@ def ticks(start: float, end: float, count: int = 5) -> list[float]:
     """Return round figures between two, about `count` of them."""
     raw = (end - start) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
     first = math.ceil(start / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(end / step + 1e-9) + 1)]
 

@@ -164,7 +164,7 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
         "layer": [
             cell,
             {
-                "mark": {"type": "text", "fontSize": 11, "fontWeight": "bold"},
+                "mark": {"type": "text", "fontWeight": "bold"},
                 "encoding": {
                     "text": {"field": "glyph", "type": "nominal"},
                     "color": raw("ink"),

@@ -75,9 +75,8 @@ def _bout(check: Check, place: int) -> Row:
         "value": _held(ahead),
         "low": None if ends[0] is None else _held(ends[0]),
         "high": None if ends[1] is None else _held(ends[1]),
-        "off": " ".join(
-            sign for sign, out in (("‹", (ends[0] or ahead) < -FARTHEST), ("›", (ends[1] or ahead) > FARTHEST)) if out
-        ),
+        "least": ahead if ends[0] is None else ends[0],
+        "most": ahead if ends[1] is None else ends[1],
         "colour": colour,
         "name": f"{glyph} {clipped(_name(check), 26)}",
         "real": _real(check),
@@ -100,16 +99,18 @@ def _intervals(rows: Sequence[Row]) -> Spec:
     left = {"type": "text", "align": "left", "x": 2, "baseline": "middle"}
     right = {"type": "text", "align": "right", "x": {"expr": "width"}, "baseline": "middle", "color": "var(--muted)"}
     text = {"field": "text", **places}
+    across = {"y": {"field": "top", **places}, "y2": {"field": "bottom"}}
+    margin = {"type": "rule", "color": "var(--act)", "strokeDash": [4, 2], "strokeWidth": 1.4}
     return {
         "width": COMPACT,
         "height": len(rows) * 36,
         "layer": [
+            {"data": data(_stakes(rows, -1)), "mark": margin, "encoding": {**across, "x": x}},
             {
-                "data": data([{"value": -1}]),
-                "mark": {"type": "rule", "color": "var(--act)", "strokeDash": [5, 3]},
-                "encoding": {"x": x},
+                "data": data(_stakes(rows, 0)),
+                "mark": {"type": "rule", "color": "var(--muted)"},
+                "encoding": {**across, "x": x},
             },
-            {"data": data([{"value": 0}]), "mark": {"type": "rule", "color": "var(--muted)"}, "encoding": {"x": x}},
             {
                 "data": data([row for row in rows if row["low"] is not None]),
                 "mark": {"type": "rule", "strokeWidth": 2.4},
@@ -120,6 +121,11 @@ def _intervals(rows: Sequence[Row]) -> Spec:
                 **described({"type": "point", "filled": True, "size": 60, "opacity": 1}, x=x, y=y, color=raw("colour")),
             },
             {
+                "data": data(_cuts(rows)),
+                "mark": {"type": "text", "fontSize": 14, "dy": -9},
+                "encoding": {"x": x, "y": y, "text": {"field": "sign", "type": "nominal"}},
+            },
+            {
                 "data": data(rows),
                 "mark": left,
                 "encoding": {"y": text, "text": {"field": "name", "type": "nominal"}, "color": raw("colour")},
@@ -127,6 +133,17 @@ def _intervals(rows: Sequence[Row]) -> Spec:
             {"data": data(rows), "mark": right, "encoding": {"y": text, "text": {"field": "real", "type": "nominal"}}},
         ],
     }
+
+
+def _stakes(rows: Sequence[Row], value: float) -> list[Row]:
+    """Mark a value in each row, below its text."""
+    return [{"value": value, "top": row["row"] - 0.22, "bottom": row["row"] + 0.22} for row in rows]
+
+
+def _cuts(rows: Sequence[Row]) -> list[Row]:
+    """Return a sign for each interval that goes on beyond the edge."""
+    left = [{"row": row["row"], "value": -FARTHEST, "sign": "◂"} for row in rows if row["least"] < -FARTHEST]
+    return left + [{"row": row["row"], "value": FARTHEST, "sign": "▸"} for row in rows if row["most"] > FARTHEST]
 
 
 def _name(check: Check) -> str:
@@ -206,7 +223,7 @@ def _worth(rows: Sequence[Row]) -> Spec:
 
 
 def _named(labels: Sequence[str]) -> Spec:
-    axis = {"labelLimit": 150, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
+    axis = {"labelLimit": 200, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
     return {"field": "label", "type": "nominal", "title": None, "scale": {"domain": list(labels)}, "axis": axis}
 
 
