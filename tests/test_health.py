@@ -139,11 +139,12 @@ def test_a_challenger_that_did_not_go_live_is_not_in_the_row() -> None:
 # --- alarms ---------------------------------------------------------------------------------------
 
 
-def test_drift_that_stays_beyond_its_limit_is_one_alarm() -> None:
-    days = [looked(n, acts=n in (9, 8, 7, 3)) for n in range(10, 0, -1)]
-    found = of(*days)
-    assert (found.alarms, found.days) == (2, 10)
-    assert found.alarms_accepted == pytest.approx(10 / 365)
+def test_alarms_of_windows_that_share_rows_are_one() -> None:
+    """Windows of 30 days that begin 29 days apart have a day in common; 30 days apart they have none."""
+    near = of(*(looked(n, acts=n in (60, 59, 31)) for n in range(60, 0, -1)))
+    assert (near.alarms, near.days) == (1, 60)
+    assert near.alarms_accepted == pytest.approx(60 / 365)
+    assert of(*(looked(n, acts=n in (60, 30)) for n in range(60, 0, -1))).alarms == 2
 
 
 def test_alarms_beyond_chance_are_said() -> None:

@@ -22,7 +22,7 @@ def of(summaries: Sequence[RunSummary], config: Config, as_of: datetime, reset: 
     recent = [run for run in known if run.as_of > as_of - YEAR]
     ended = [run for run in recent if run.status is not None]
     judged, refused = counts.refusals(known, config.health.last_runs)
-    alarms, days = counts.alarms(recent)
+    alarms, days = counts.alarms(recent, config.trigger.window_days)
     found = Health(
         project=config.project.name,
         as_of=as_of,

@@ -21,19 +21,19 @@ def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
     return tuple(run.seconds for run in trained if run.seconds is not None)
 
 
-def alarms(runs: Iterable[RunSummary]) -> tuple[int, int]:
+def alarms(runs: Iterable[RunSummary], window_days: float) -> tuple[int, int]:
     """Return how often drift went beyond its limit, and on how many days it was looked at.
 
-    Drift that stays beyond its limit on the next days is one alarm.
+    Days whose windows share rows tell of the same drift: they are one alarm, with those between them.
     """
     acted: dict[date, bool] = {}
     for run in runs:
         if run.worst_psi is not None:
             day = run.as_of.date()
             acted[day] = acted.get(day, False) or run.drift_acts
-    days = [acted[day] for day in sorted(acted)]
-    began = [now for before, now in pairwise([False, *days]) if now and not before]
-    return len(began), len(days)
+    days = sorted(day for day, acts in acted.items() if acts)
+    apart = [after for before, after in pairwise(days) if (after - before).days >= window_days]
+    return len(days[:1]) + len(apart), len(acted)
 
 
 def live_roc_auc(runs: Iterable[RunSummary]) -> list[float]:
