@@ -28,6 +28,7 @@ from rehone.integrations.alerts.chats import without_secrets
 from rehone.observers import Later, Outbox
 from rehone.records import (
     Approval,
+    Check,
     CheckStatus,
     Deployment,
     DeploymentAction,
@@ -245,6 +246,22 @@ def test_a_yaml_file_of_apprise_does_too(project: Project, receiver: Receiver) -
     assert [one.path for one in receiver.posts] == ["/a"]
 
 
+def test_the_health_of_the_pipeline_is_told_with_the_run(
+    project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A health that cannot be said keeps back nothing that the run itself gives to tell."""
+    config, clock = _hooked(project, receiver), Clock()
+    ill = replace(api.health(config), checks=(Check(name="declines", status=CheckStatus.ACT, detail="3 in a row"),))
+    monkeypatch.setattr(api, "health", lambda _: ill)
+    assert _tell(config, _failed(), clock) == "2 alerts sent"
+    assert [got.line for got in receiver.posts] == [
+        "story: failed: the disk is full; next: `rehone show 20260601T120000Z-one`",
+        "story: declines: 3 in a row; next: `rehone health`",
+    ]
+    monkeypatch.setattr(api, "health", lambda _: 1 / 0)
+    assert _tell(config, _failed("two", problem="DataError"), clock) == "1 alert sent"
+
+
 def test_what_is_not_asked_for_is_not_sent(project: Project, receiver: Receiver) -> None:
     config = _hooked(project, receiver, on=["rolled_back"])
     assert _tell(config, _failed()) == "nothing to tell"
@@ -386,8 +403,8 @@ def test_nobody_listening_is_said_by_name(project: Project, receiver: Receiver) 
 
 
 def test_a_redirect_is_not_followed(project: Project, receiver: Receiver) -> None:
-    receiver.answers = {"/hook": 307}
-    with pytest.raises(RehoneError, match="answered HTTP 307, a redirect, which is not followed"):
+    receiver.answers = {"/hook": 302}
+    with pytest.raises(RehoneError, match="answered HTTP 302, a redirect, which is not followed"):
         _tell(_hooked(project, receiver), _failed())
     assert [got.path for got in receiver.posts] == ["/hook"]
 
@@ -445,7 +462,9 @@ def test_no_secret_reaches_a_file_a_log_or_an_error(
     (project.root / "hook.secret").write_text(SECRET)
     chat = _chat(receiver, "/path-hush?+X-Token=header-hush&-key=param-hush", login="user-hush:pass-hush@")
     down = "json://user-hush:pass-hush@127.0.0.1:9/path-hush"
-    config = _hooked(project, receiver, webhook_secret_file="hook.secret", apprise=_chats(project, chat, down))
+    config = _hooked(
+        project, receiver, webhook_secret_file="hook.secret", apprise=_chats(project, chat, down, "slackk://tok-hush/x")
+    )
     with pytest.raises(RehoneError) as caught:
         _tell(config, _failed())
     assert main(["alerts", "test", "-p", str(project.root)]) == 2
@@ -631,3 +650,21 @@ def test_what_is_listed_fits_eighty_columns(
         "         story: failed: the disk is full; next: `rehone show\n"
         "         20260601T120000Z-two`\n"
     )
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_its_answer_and_a_rollback_by_hand_are_told_one_after_the_other(
+    project: Project, receiver: Receiver
+) -> None:
+    """While it waits it has no line in the ledger; asking again tells nobody twice."""
+    keys = {"webhook": f"{receiver.url}/hook", "on": ["approval", "deployed", "rolled_back"]}
+    project.configure(deploy={"approval": "manual"}, alerts=keys)
+    project.feed(0, 70)
+    record = project.run(70)
+    assert record.waits
+    api.doctor(project.root)
+    api.approve(project.root, record.run_id, because="looks fine")
+    api.rollback(project.root, to="none", because="it was a trial")
+    assert [got.json["data"]["kind"] for got in receiver.posts] == ["approval", "deployed", "rolled_back"]
+    assert receiver.posts[0].line.endswith(f"would be the first champion; next: `rehone approve {record.run_id}`")
+    assert receiver.posts[2].line.endswith(": it was a trial; next: `rehone status`")

@@ -67,6 +67,6 @@ class AlertsListener:
 
         try:
             return api.health(self._config)
-        except (RehoneError, NotImplementedError) as error:
-            log.warning("alerts without the pipeline's health", extra={"because": repr(error)})
+        except Exception as error:  # whatever is wrong there must not keep back what the run itself gives to tell
+            log.warning("alerts without the pipeline's health", exc_info=True, extra={"because": repr(error)})
             return None
