@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rehone.errors import NotFound
+from rehone.records import RunRecord
 from rehone.report.book import Book
 from rehone.report.layout import asset, lay_out
 from rehone.report.site import Site, place
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 PAGES = {"": "Overview", "drift": "Drift", "runs": "Runs", "health": "Health"}
 """The pages that navigation names, by path; a run has a page at `run/<id>`."""
 _VIEWS = {"": overview, "drift": drift, "runs": runs, "health": health}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One page without what stands around it; that of a `run` is folded where others stand above it."""
+
+    text: Markup
+    run: RunRecord | None = None
 
 
 def page(book: Book, path: str, site: Site) -> str:
@@ -36,14 +46,14 @@ def page(book: Book, path: str, site: Site) -> str:
     where, _, asked = path.partition("?")
     leaf = _leaf(book, where, asked, site)
     name = PAGES.get(where, f"Run {where.removeprefix('run/')}")
-    return _bound(book, site, title=f"{name} · {book.project}", here=where, leaves=[leaf])
+    return _bound(book, site, title=f"{name} · {book.project}", here=where, leaves=[Leaf(leaf)])
 
 
 def one_file(book: Book) -> str:
     """Return all pages as one document that needs nothing else: no network, no server, no script for its text."""
     site = Site(one_file=True)
-    paths = [*PAGES, *(f"run/{record.run_id}" for record in reversed(book.recent))]
-    leaves = [_leaf(book, path, "", site) for path in paths]
+    leaves = [Leaf(_leaf(book, path, "", site)) for path in PAGES]
+    leaves += [Leaf(_leaf(book, f"run/{run.run_id}", "", site), run) for run in reversed(book.recent)]
     return _bound(book, site, title=book.project, here="", leaves=leaves)
 
 
@@ -60,7 +70,7 @@ def _leaf(book: Book, where: str, asked: str, site: Site) -> Markup:
     return lay_out("run.html.j2", **around, **run.facts(book, site, run_id))
 
 
-def _bound(book: Book, site: Site, *, title: str, here: str, leaves: list[Markup]) -> str:
+def _bound(book: Book, site: Site, *, title: str, here: str, leaves: list[Leaf]) -> str:
     style, script = asset("style.css"), asset("page.js")
     whole = lay_out(
         "base.html.j2",

@@ -156,5 +156,5 @@
 
   document.addEventListener("DOMContentLoaded", () => { theme(); tips(); filters(); open(); follow(); });
   addEventListener("hashchange", open);
-  addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll("details")) fold.open = true; });
+  addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll("details:not(.run)")) fold.open = true; });
 })();

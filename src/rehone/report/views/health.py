@@ -8,7 +8,7 @@ from rehone.records import CheckStatus, RunStatus, RunSummary
 from rehone.report import charts
 from rehone.report.book import Book
 from rehone.report.site import Site
-from rehone.report.wording import DASH, took, number, share
+from rehone.report.wording import DASH, number, share, took
 
 
 def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
@@ -39,7 +39,7 @@ def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
     yield "newest row", _age(found.newest_row_age_days), "old when the last run looked"
     yield "newest label", _age(found.newest_label_age_days), "old when the last run looked"
     times = found.run_seconds
-    yield "run time", took(times[-1] if times else None), _median(times)
+    yield "run time", took(times[-1] if times else None), "of the newest run that trained"
     lost = found.breaker
     yield (
         "challengers lost",
@@ -50,14 +50,6 @@ def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
 
 def _age(days: float | None) -> str:
     return DASH if days is None else took(days * 86400)
-
-
-def _median(times: tuple[float, ...]) -> str:
-    if not times:
-        return "of the newest run that trained"
-    ordered = sorted(times)
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return f"of the newest run that trained; the median is {took(middle)}"
 
 
 def _lost(book: Book) -> Iterator[RunSummary]:
