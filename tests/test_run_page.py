@@ -485,7 +485,7 @@ def test_the_page_holds_every_check_with_value_limit_status_and_what_was_found()
         assert f"{one.status} {one.name.replace('_', ' ')}" in found, one
         assert one.detail in found
         assert one.remedy in found
-    assert "✕ act psi country 0.41 0.25 – 1e-09 12,000 – PSI of country is 0.41, the limit is 0.25" in found
+    assert "✕ act psi country 0.41 0.25 1e-09 12,000 PSI of country is 0.41, the limit is 0.25" in found
     assert "✓ ok roc auc vs champion 0.0112 −0.02 −0.0041 to 0.0265 – 1,812 312" in found
 
 
