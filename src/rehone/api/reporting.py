@@ -11,7 +11,7 @@ from rehone import forecast
 from rehone.api.ahead import ahead
 from rehone.api.door import Where, config_of, now
 from rehone.api.standing import deployments, doctor, status
-from rehone.api.wellbeing import health
+from rehone.api.wellbeing import health_of
 from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.records import Realised, RunRecord, RunStatus, RunSummary, TrackRecord, Why, Window
@@ -51,7 +51,8 @@ def book(project: Where = ".", *, runs: int = 20) -> Book:
     from rehone.report import Book
 
     config = config_of(project)
-    brief, standing, wellbeing = summaries(config), status(config), health(config)
+    brief, standing = summaries(config), status(config)
+    wellbeing = health_of(config, brief)
     recent = _whole(config, sorted(brief, key=_began)[-runs:] if runs else [])
     log = RunLog.of(config)
     drawn = {record.run_id: log.figures(record) for record in recent}

@@ -26,7 +26,11 @@ def health(project: Where = ".", *, as_of: When = None) -> Health:
         Corrupt: the ledger cannot be read.
     """
     config = config_of(project)
-    runs = summaries(config)
+    return health_of(config, summaries(config), as_of=as_of)
+
+
+def health_of(config: Config, runs: Sequence[RunSummary], *, as_of: When = None) -> Health:
+    """Say the same of runs that are at hand."""
     day = _present(runs) if as_of is None else moment(as_of, config)
     return room.of(runs, config, day, last_reset(config))
 
