@@ -17,7 +17,7 @@ from rehone.errors import RehoneError
 Spec = dict[str, Any]
 Shape = Literal["dot", "ring", "cross", "diamond", "down", "square", "line", "dashed", "band", "glyph"]
 
-BROAD, NARROW, COMPACT = 720, 350, 400
+BROAD, NARROW, COMPACT = 720, 350, 370
 """Widths that charts are drawn at, px: of a whole page, of a phone, and of one that suits both."""
 
 KEPT = 1_000
@@ -33,6 +33,7 @@ THEME: Spec = {
     "background": None,
     "font": "sans-serif",
     "view": {"stroke": None},
+    "mark": {"aria": False},
     "axis": {
         "domainColor": "var(--line)",
         "gridColor": "var(--line)",

@@ -100,13 +100,24 @@ def raw(field: str) -> Spec:
 
 def described(mark: Spec, **encoding: Spec) -> Spec:
     """Return the mark and encoding of a layer whose rows say in `said` what they show."""
-    return {"mark": mark, "encoding": {**encoding, "description": {"field": "said", "type": "nominal"}}}
+    return {
+        "mark": {**mark, "aria": True},
+        "encoding": {**encoding, "description": {"field": "said", "type": "nominal"}},
+    }
 
 
 def clipped(text: str, length: int = 220) -> str:
     """Cut a text at a length, with dots where it was cut."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def labels(names: Sequence[str], most: int = 26) -> list[str]:
+    """Write names briefly; those that are cut to the same words are told apart by their number."""
+    short = [clipped(name, most) or "-" for name in names]
+    return [
+        label if short.count(label) == 1 else f"{clipped(label, most - 5)} #{i + 1}" for i, label in enumerate(short)
+    ]
 
 
 def spaced(rows: Sequence[Row], places: Sequence[float], needed: Sequence[float]) -> list[Row]:

@@ -13,6 +13,7 @@ from rehone.report.charts.axes import (
     data,
     described,
     from_zero,
+    labels,
     milliseconds,
     quantity,
     raw,
@@ -126,7 +127,8 @@ def _worst_first(table: Sequence[dict[str, _Cell]]) -> list[str]:
 def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features: Sequence[str], width: int) -> Spec:
     most = MOST_RUNS_NARROW if width == NARROW else MOST_RUNS
     runs, table = runs[-most:], table[-most:]
-    names = {name: _name(name, i) for i, name in enumerate(features[:MOST_FEATURES])}
+    drawn = features[:MOST_FEATURES]
+    names = dict(zip(drawn, labels(drawn, 18), strict=True))
     rows = [
         _row(names[name], column, record, name, cells[name])
         for column, (record, cells) in enumerate(zip(runs, table, strict=True))
@@ -187,11 +189,6 @@ def _row(label: str, column: int, record: RunRecord, name: str, cell: _Cell) -> 
         "href": f"#hist-{slug(name)}",
         "said": f"{day(record.as_of)}, {word}: {cell.said}",
     }
-
-
-def _name(name: str, place: int) -> str:
-    """Name a row briefly; rows are apart even where names begin alike."""
-    return name if len(name) <= 18 and name.strip() else f"{clipped(name, 12)} #{place + 1}"
 
 
 def _dates(runs: Sequence[RunRecord], width: int) -> Spec:

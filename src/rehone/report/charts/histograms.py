@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rehone.records import Histogram
-from rehone.report.charts.axes import Row, clipped, data, described, from_zero, quantity
+from rehone.report.charts.axes import Row, data, described, from_zero, labels, quantity
 from rehone.report.charts.chart import Chart
 from rehone.report.draw import COMPACT, Key, Spec, draw
 from rehone.report.wording import share
@@ -66,7 +66,8 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
 
 
 def _spec(shown: Sequence[Row]) -> Spec:
-    named = [{**row, "label": _label(row, shown)} for row in shown]
+    names = labels([row["bin"] for row in shown])
+    named = [{**row, "label": label} for row, label in zip(shown, names, strict=True)]
     ordinary = [row["label"] for row in named if row["bin"] not in APART]
     apart = [row["label"] for row in named if row["bin"] in APART]
     places = [*ordinary, *([_GAP] if ordinary and apart else []), *apart]
@@ -99,13 +100,6 @@ def _spec(shown: Sequence[Row]) -> Spec:
             described(over, x={**x, "field": "most"}),
         ],
     }
-
-
-def _label(row: Row, shown: Sequence[Row]) -> str:
-    """Name a bin briefly; two that are cut to the same words are told apart by their number."""
-    label = clipped(row["bin"], 26) or _GAP
-    alike = sum(clipped(other["bin"], 26) == label for other in shown)
-    return label if alike == 1 else f"{clipped(label, 20)} #{row['n'] + 1}"
 
 
 def _said(found: Histogram, rows: Sequence[Row], shown: Sequence[Row]) -> str:

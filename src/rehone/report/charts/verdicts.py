@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rehone.records import CandidateResult, Check, Figures, RunRecord, Verdict, short_id
-from rehone.report.charts.axes import STATUS, Row, clipped, data, described, linear, quantity, raw
+from rehone.report.charts.axes import STATUS, Row, clipped, data, described, labels, linear, quantity, raw
 from rehone.report.charts.chart import Chart
 from rehone.report.draw import COMPACT, Key, Spec, draw
 from rehone.report.wording import DASH, fixed, number, words
@@ -73,6 +73,7 @@ def _bout(check: Check, place: int) -> Row:
         "row": place + 0.72,
         "text": place + 0.3,
         "value": _held(ahead),
+        "shape": "triangle-left" if ahead < -FARTHEST else "triangle-right" if ahead > FARTHEST else "circle",
         "low": None if ends[0] is None else _held(ends[0]),
         "high": None if ends[1] is None else _held(ends[1]),
         "least": ahead if ends[0] is None else ends[0],
@@ -99,6 +100,7 @@ def _intervals(rows: Sequence[Row]) -> Spec:
     left = {"type": "text", "align": "left", "x": 2, "baseline": "middle"}
     right = {"type": "text", "align": "right", "x": {"expr": "width"}, "baseline": "middle", "color": "var(--muted)"}
     text = {"field": "text", **places}
+    point = {"type": "point", "filled": True, "size": 60, "opacity": 1}
     across = {"y": {"field": "top", **places}, "y2": {"field": "bottom"}}
     margin = {"type": "rule", "color": "var(--act)", "strokeDash": [4, 2], "strokeWidth": 1.4}
     return {
@@ -118,12 +120,12 @@ def _intervals(rows: Sequence[Row]) -> Spec:
             },
             {
                 "data": data(rows),
-                **described({"type": "point", "filled": True, "size": 60, "opacity": 1}, x=x, y=y, color=raw("colour")),
+                **described(point, x=x, y=y, color=raw("colour"), shape=raw("shape")),
             },
             {
                 "data": data(_cuts(rows)),
-                "mark": {"type": "text", "fontSize": 14, "dy": -9},
-                "encoding": {"x": x, "y": y, "text": {"field": "sign", "type": "nominal"}},
+                "mark": {**point, "size": 36},
+                "encoding": {"x": x, "y": y, "color": raw("colour"), "shape": raw("shape")},
             },
             {
                 "data": data(rows),
@@ -141,9 +143,9 @@ def _stakes(rows: Sequence[Row], value: float) -> list[Row]:
 
 
 def _cuts(rows: Sequence[Row]) -> list[Row]:
-    """Return a sign for each interval that goes on beyond the edge."""
-    left = [{"row": row["row"], "value": -FARTHEST, "sign": "◂"} for row in rows if row["least"] < -FARTHEST]
-    return left + [{"row": row["row"], "value": FARTHEST, "sign": "▸"} for row in rows if row["most"] > FARTHEST]
+    """Return an arrow for each interval that goes on beyond the edge."""
+    left = [{**row, "value": -FARTHEST, "shape": "triangle-left"} for row in rows if row["least"] < -FARTHEST]
+    return left + [{**row, "value": FARTHEST, "shape": "triangle-right"} for row in rows if row["most"] > FARTHEST]
 
 
 def _name(check: Check) -> str:
@@ -174,13 +176,13 @@ def importance(figures: Figures | None) -> Chart | None:
     shown = every[:MOST_ROWS]
     rows = [
         {
-            "label": _label(one.feature, i),
+            "label": label,
             "value": one.value,
             "low": one.low,
             "high": one.high,
             "said": f"{one.feature}: {fixed(one.value)} of ROC-AUC lost on average ({fixed(one.low)} to {fixed(one.high)})",
         }
-        for i, one in enumerate(shown)
+        for one, label in zip(shown, labels([one.feature for one in shown]), strict=True)
     ]
     title = "What each feature is worth to the challenger"
     said = f"{every[0].feature} is worth most: without it, ROC-AUC falls by {fixed(every[0].value)} on {figures.importance_rows:,} rows."
@@ -222,14 +224,9 @@ def _worth(rows: Sequence[Row]) -> Spec:
     }
 
 
-def _named(labels: Sequence[str]) -> Spec:
+def _named(names: Sequence[str]) -> Spec:
     axis = {"labelLimit": 200, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
-    return {"field": "label", "type": "nominal", "title": None, "scale": {"domain": list(labels)}, "axis": axis}
-
-
-def _label(name: str, place: int) -> str:
-    """Name a row briefly; rows are apart even where names begin alike."""
-    return name if len(name) <= 24 and name.strip() else f"{clipped(name, 18)} #{place + 1}"
+    return {"field": "label", "type": "nominal", "title": None, "scale": {"domain": list(names)}, "axis": axis}
 
 
 def candidates(record: RunRecord) -> Chart | None:
@@ -238,7 +235,8 @@ def candidates(record: RunRecord) -> Chart | None:
     if not scored:
         return None
     shown = sorted(scored, key=lambda one: (not one.winner, -(one.cv_roc_auc_mean or 0.0)))[:MOST_ROWS]
-    rows = [row for i, one in enumerate(shown) for row in _folds(one, i)]
+    named = labels([f"{'★ ' if one.winner else ''}{one.name}, {one.window}" for one in shown], 34)
+    rows = [row for one, label in zip(shown, named, strict=True) for row in _folds(one, label)]
     failed = [one for one in record.candidates if one.error is not None]
     winner = next((one for one in shown if one.winner), None)
     title = "Candidates by cross-validated ROC-AUC"
@@ -254,21 +252,14 @@ def candidates(record: RunRecord) -> Chart | None:
         keys.append(Key("newest rows", "var(--second)", "diamond"))
     return Chart(
         title=title,
-        svg=draw(_scored(rows, [_candidate(one, i) for i, one in enumerate(shown)]), title, keys),
+        svg=draw(_scored(rows, named), title, keys),
         said=said,
         columns=("candidate", "window", "mean", "spread", "newest rows", "rows", "note"),
         rows=tuple(_candidate_row(one) for one in record.candidates),
     )
 
 
-def _candidate(one: CandidateResult, place: int) -> str:
-    star = "★ " if one.winner else ""
-    label = f"{star}{one.name}, {one.window}"
-    return label if len(label) <= 30 else f"{clipped(label, 25)} #{place + 1}"
-
-
-def _folds(one: CandidateResult, place: int) -> list[Row]:
-    label = _candidate(one, place)
+def _folds(one: CandidateResult, label: str) -> list[Row]:
     marks = [(value, "circle", "none", "var(--muted)", 26, "a fold") for value in one.fold_roc_auc]
     marks.append((one.cv_roc_auc_mean or 0.0, "circle", "var(--accent)", "var(--accent)", 64, "mean"))
     if one.newest_roc_auc is not None:
@@ -287,7 +278,7 @@ def _folds(one: CandidateResult, place: int) -> list[Row]:
     ]
 
 
-def _scored(rows: Sequence[Row], labels: Sequence[str]) -> Spec:
+def _scored(rows: Sequence[Row], named: Sequence[str]) -> Spec:
     x = quantity(
         "value", "ROC-AUC", linear((row["value"] for row in rows), low=0.0, high=1.0, count=4), axis={"grid": True}
     )
@@ -296,10 +287,10 @@ def _scored(rows: Sequence[Row], labels: Sequence[str]) -> Spec:
     mark = {"type": "point", "strokeWidth": 1.5, "opacity": 1}
     return {
         "width": COMPACT,
-        "height": max(2, len(labels)) * 24,
+        "height": max(2, len(named)) * 24,
         "data": data(rows),
         **described(
-            mark, x=x, y={**_named(labels), "axis": {**_named(labels)["axis"], "grid": True}}, size=size, **looks
+            mark, x=x, y={**_named(named), "axis": {**_named(named)["axis"], "grid": True}}, size=size, **looks
         ),
     }
 
