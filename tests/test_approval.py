@@ -323,6 +323,7 @@ def test_after_a_rollback_meanwhile_it_is_judged_again_against_what_is_live(aske
     assert waits.verdict is not None
     assert (run.champion, run.verdict.champion) == (None, None)
     assert run.verdict.challenger == waits.verdict.challenger, "the same rows and the same model"
+    assert run.sentence.endswith(f"; another had gone live meanwhile, so it was judged again: {run.verdict.reason}")
     made = log(asked)[-1]
     assert (made.generation, made.version) == (3, waits.version)
     assert made.gate_sha256 == hashlib.sha256(codec.encode(run.verdict)).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import rehone
@@ -142,12 +141,20 @@ def _deployed(scene: Scene) -> RunRecord:
     """Deploy, and close the record; what may pass by itself leaves it open, to be approved again."""
     draft = scene.draft
     try:
-        return conclude(scene, go(scene, (("deploy", partial(promote, again=_again)),)))
+        return conclude(scene, go(scene, (("deploy", _promoted),)))
     except Exception as error:
         if Problem(type=type(error).__name__, message=str(error)).transient:
             draft.interrupt(error, None)
             raise
         return draft.fail(error)
+
+
+def _promoted(scene: Scene) -> Ending | None:
+    ending = promote(scene, again=_again)
+    asked = scene.draft.record.approval
+    if ending is None or ending[0] is not RunStatus.DEPLOYED or asked is None or not asked.judged_again:
+        return ending
+    return ending[0], f"{ending[1]}; another had gone live meanwhile, so it was judged again: {scene.verdict.reason}"
 
 
 def _again(scene: Scene) -> Ending | None:
