@@ -48,11 +48,13 @@ def subjects(config: Config) -> list[observers.Subject]:
     found = [observers.Subject(line.run_id, line.started_at) for line in RunLog.of(config).lines()]
     if has_store(config):
         found += [observers.Subject(f"{observers.DEPLOYMENT}{d.generation}", d.at) for d in Store.of(config).log()]
-    if config.deploy.approval == "manual" and config.alerts.there:
-        found += [_waiting(run) for run in RunLog.of(config).unfinished() if run.waits]
+    now_told = [listener for listener in observers.OF_NOW if listener in config.listeners]
+    if config.deploy.approval == "manual" and now_told:
+        waiting = [run for run in RunLog.of(config).unfinished() if run.waits]
+        found += [_waiting(run, listener) for run in waiting for listener in now_told]
     return sorted(found, key=lambda subject: subject.at)
 
 
-def _waiting(run: RunRecord) -> observers.Subject:
+def _waiting(run: RunRecord, listener: str) -> observers.Subject:
     asked_at = run.approval.asked_at if run.approval else run.started_at
-    return observers.Subject(f"{observers.WAITING}{run.run_id}", asked_at, only="alerts")
+    return observers.Subject(f"{observers.WAITING}{run.run_id}", asked_at, only=listener)

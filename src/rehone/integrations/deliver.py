@@ -44,7 +44,7 @@ class Tracker(Protocol):
     def tell_run(self, record: RunRecord, file: bytes) -> str:
         """Log a closed run, whose record is that file, and return where it can be looked at.
 
-        Only alerts are told of a run that waits for a person, too.
+        Alerts and metrics are told of a run that waits for a person, too.
         """
 
     def tell_deployment(self, deployment: Deployment) -> str:

@@ -6,6 +6,29 @@ words that trackers list.
 """
 
 from rehone.observers.outbox import Outbox
-from rehone.observers.telling import DEPLOYMENT, MODULE, WAITING, Later, Request, Subject, deliveries, pending, tell
+from rehone.observers.telling import (
+    DEPLOYMENT,
+    MODULE,
+    OF_NOW,
+    WAITING,
+    Later,
+    Request,
+    Subject,
+    deliveries,
+    pending,
+    tell,
+)
 
-__all__ = ["DEPLOYMENT", "MODULE", "WAITING", "Later", "Outbox", "Request", "Subject", "deliveries", "pending", "tell"]
+__all__ = [
+    "DEPLOYMENT",
+    "MODULE",
+    "OF_NOW",
+    "WAITING",
+    "Later",
+    "Outbox",
+    "Request",
+    "Subject",
+    "deliveries",
+    "pending",
+    "tell",
+]

@@ -1,0 +1,257 @@
+"""Lay out a Grafana dashboard of the figures: one page for all projects, a project chosen above."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+UID: Final = "rehone-pipeline"
+SCHEMA: Final = 39
+"""Grafana's number for this layout: Grafana 11; later ones bring it up to date when they read it."""
+WIDTH: Final = 24
+SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
+PROJECT: Final = '{project="$project"}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One panel: `asks` is each query by the legend of its series; `limit` is a value from which it turns red."""
+
+    title: str
+    said: str
+    kind: str
+    asks: Mapping[str, str]
+    unit: str = "short"
+    wide: int = 6
+    high: int = 4
+    limit: float | None = None
+    shown: str = "value"
+
+
+def _of(name: str) -> str:
+    return f"rehone_pipeline_{name}{PROJECT}"
+
+
+def _since(name: str) -> str:
+    return f"time() - {_of(f'{name}_timestamp_seconds')}"
+
+
+def _bounds(name: str) -> dict[str, str]:
+    return {name: _of(name), f"{name}, low": _of(f"{name}_low"), f"{name}, high": _of(f"{name}_high")}
+
+
+PANELS: Final = (
+    Panel(
+        title="Live version",
+        said="Absent while nothing is live.",
+        kind="stat",
+        asks={"{{version}}": _of("live_info")},
+        wide=8,
+        shown="name",
+    ),
+    Panel(
+        title="Live since",
+        said="How long the live version has been live.",
+        kind="stat",
+        asks={"": _since("live_since")},
+        unit="s",
+        wide=4,
+    ),
+    Panel(
+        title="Newest run",
+        said="How the newest closed run ended.",
+        kind="stat",
+        asks={"{{ending}}": f"{_of('last_run_ending')} == 1"},
+        wide=4,
+        shown="name",
+    ),
+    Panel(
+        title="Last run ended",
+        said="How long ago a run ended.",
+        kind="stat",
+        asks={"": _since("last_run")},
+        unit="s",
+        wide=4,
+    ),
+    Panel(
+        title="Breaker",
+        said="1 while retraining has stopped until a person resets it.",
+        kind="stat",
+        asks={"": _of("breaker_stopped")},
+        wide=4,
+        limit=1,
+    ),
+    Panel(
+        title="ROC-AUC on the holdout",
+        said="Challenger and champion on the rows of the newest judged run. Each point is of another holdout.",
+        kind="timeseries",
+        asks={"{{role}}": _of("holdout_roc_auc")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Recall in production",
+        said="On labels that are due, with its interval, and estimated before they are; trigger.min_recall beside it.",
+        kind="timeseries",
+        asks={**_bounds("recall"), "estimated": _of("estimated_recall"), "limit": _of("recall_limit")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Cost of decisions per 1,000 rows",
+        said="On labels that are due, with its interval, and of both models on the holdout of the newest judged run.",
+        kind="timeseries",
+        asks={**_bounds("cost_per_1000_rows"), "holdout, {{role}}": _of("holdout_cost_per_1000_rows")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Drift",
+        said="Largest PSI of a feature that may act, and how many features act.",
+        kind="timeseries",
+        asks={"largest PSI": _of("worst_psi"), "features that act": _of("features_beyond_limit")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Runs by ending",
+        said="All closed runs, counted.",
+        kind="timeseries",
+        asks={"{{ending}}": _of("runs_total")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Time of runs",
+        said="The newest run, and the newest one that trained.",
+        kind="timeseries",
+        asks={"newest": _of("last_run_seconds"), "trained": _of("last_trained_run_seconds")},
+        unit="s",
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Refused by the gate",
+        said="Share of the newest judged challengers that the gate did not let pass, beside health.max_gate_failure_share.",
+        kind="timeseries",
+        asks={"refused": _of("gate_failure_ratio"), "limit": _of("gate_failure_ratio_limit")},
+        unit="percentunit",
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Lost in a row",
+        said="Challengers lost since one went live or the breaker was reset; retraining stops at the limit.",
+        kind="timeseries",
+        asks={"lost": _of("lost_in_a_row"), "limit": _of("lost_in_a_row_limit"), "declines": _of("declines_in_a_row")},
+        wide=12,
+        high=8,
+    ),
+    Panel(
+        title="Newest row",
+        said="How old the newest row is that a run has seen.",
+        kind="stat",
+        asks={"": _since("newest_row")},
+        unit="s",
+    ),
+    Panel(
+        title="Newest label",
+        said="How old the youngest event is whose label was due and seen.",
+        kind="stat",
+        asks={"": _since("newest_label")},
+        unit="s",
+    ),
+    Panel(
+        title="Drift alarms of the past year",
+        said="How often drift went beyond its limit, and how often chance alone may.",
+        kind="stat",
+        asks={"alarms": _of("drift_alarms"), "accepted": _of("drift_alarms_accepted")},
+    ),
+    Panel(
+        title="Waiting for a person",
+        said="Challengers that passed the gate and wait for an approval.",
+        kind="stat",
+        asks={"": _of("waiting_approvals")},
+        limit=1,
+    ),
+)
+
+
+def dashboard() -> str:
+    """Return the dashboard as JSON, to be imported into Grafana."""
+    laid = {
+        "uid": UID,
+        "title": "Rehone: retraining",
+        "description": "What is live, how runs ended, whether models get better, and what the data did.",
+        "tags": ["rehone"],
+        "schemaVersion": SCHEMA,
+        "editable": True,
+        "time": {"from": "now-90d", "to": "now"},
+        "timezone": "browser",
+        "refresh": "5m",
+        "templating": {"list": [_source(), _project()]},
+        "panels": list(_panels()),
+    }
+    return json.dumps(laid, indent=2, ensure_ascii=False) + "\n"
+
+
+def _source() -> dict[str, Any]:
+    return {"name": "source", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}}
+
+
+def _project() -> dict[str, Any]:
+    values = "label_values(rehone_pipeline_runs_total, project)"
+    return {
+        "name": "project",
+        "label": "Project",
+        "type": "query",
+        "datasource": SOURCE,
+        "query": {"query": values, "refId": "project"},
+        "refresh": 2,
+        "sort": 1,
+    }
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    """Yield the panels from left to right and from top to bottom."""
+    across = down = 0
+    for number, panel in enumerate(PANELS, start=1):
+        if across + panel.wide > WIDTH:
+            raise ValueError(f"panel {panel.title!r} stands beyond the right edge")
+        place = {"x": across, "y": down, "w": panel.wide, "h": panel.high}
+        yield {"id": number, "gridPos": place, **_panel(panel)}
+        across += panel.wide
+        if across == WIDTH:
+            across, down = 0, down + panel.high
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.said,
+        "datasource": SOURCE,
+        "targets": [_target(ask, legend, place) for place, (legend, ask) in enumerate(panel.asks.items())],
+        "fieldConfig": {"defaults": {"unit": panel.unit, "thresholds": _thresholds(panel.limit)}, "overrides": []},
+        "options": _options(panel),
+    }
+
+
+def _target(ask: str, legend: str, place: int) -> dict[str, Any]:
+    return {"refId": chr(ord("A") + place), "datasource": SOURCE, "expr": ask, "legendFormat": legend or "__auto"}
+
+
+def _thresholds(limit: float | None) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = [{"color": "text", "value": None}]
+    if limit is not None:
+        steps.append({"color": "red", "value": limit})
+    return {"mode": "absolute", "steps": steps}
+
+
+def _options(panel: Panel) -> dict[str, Any]:
+    if panel.kind == "stat":
+        newest = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+        return {"reduceOptions": newest, "textMode": panel.shown, "colorMode": "value", "graphMode": "none"}
+    return {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}

@@ -1,0 +1,111 @@
+"""Write the figures of a project where `[metrics]` says, in the process that tells one listener; or print them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway, write_to_textfile
+
+from rehone.config import Config, load_config
+from rehone.errors import RehoneError
+from rehone.integrations.prometheus import figures
+from rehone.integrations.prometheus.dashboard import dashboard
+from rehone.integrations.prometheus.known import known
+from rehone.observers.telling import without_password
+from rehone.records import Deployment, RunRecord
+
+JOB = "rehone"
+"""The group of a project at a Pushgateway is this job and the project."""
+SHARE = 0.5
+"""How much of `trackers.timeout_seconds` a Pushgateway may take, so that the cause can still be noted."""
+
+
+class MetricsListener:
+    """Whatever `[metrics]` names. The figures are of the whole project, so many tellings at once write them once."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def tell_run(self, record: RunRecord, file: bytes) -> str:
+        """Write the figures as they are now, and return where.
+
+        Raises:
+            RehoneError: a place did not take them; it is tried again.
+        """
+        del record, file
+        return self._told()
+
+    def tell_deployment(self, deployment: Deployment) -> str:
+        """Write the figures as they are now; as `tell_run`."""
+        del deployment
+        return self._told()
+
+    def _told(self) -> str:
+        written, failed = self._outcome
+        if failed:
+            raise RehoneError("; ".join(failed))
+        return ", ".join(written)
+
+    @cached_property
+    def _outcome(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Write to each place once, whatever becomes of the others: where they were written, and what went wrong."""
+        made = figures.registry(known(self._config))
+        written, failed = [], []
+        for place, write in self._places().items():
+            try:
+                write(made)
+            except (OSError, ValueError) as error:  # an address that is none is a ValueError
+                failed.append(f"figures cannot be written to {without_password(place)}: {_cause(error)}")
+            else:
+                written.append(place)
+        return tuple(written), tuple(failed)
+
+    def _places(self) -> dict[str, Callable[[CollectorRegistry], None]]:
+        found: dict[str, Callable[[CollectorRegistry], None]] = {}
+        if self._config.metrics.textfile is not None:
+            path = self._config.root / self._config.metrics.textfile
+            found[str(path)] = lambda made: write_to_textfile(str(path), made)
+        if self._config.metrics.pushgateway is not None:
+            address = self._config.metrics.pushgateway
+            found[address] = lambda made: self._push(address, made)
+        return found
+
+    def _push(self, address: str, made: CollectorRegistry) -> None:
+        """Replace the group of this project, so that what is not measured any more goes away."""
+        push_to_gateway(
+            address,
+            job=JOB,
+            registry=made,
+            grouping_key={"project": self._config.project.name},
+            timeout=SHARE * self._config.trackers.timeout_seconds,
+        )
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        return f"it answered HTTP {error.code}: look whether metrics.pushgateway is the address of a Pushgateway"
+    if isinstance(error, URLError):
+        return f"{error.reason}: look whether the Pushgateway is up"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: make room, give write permission, or name another place in [metrics]"
+    return f"{error}"
+
+
+def printed(project: str, what: str | None = None) -> str:
+    """Return the figures of a project in Prometheus' text format, or what its programs are set up with.
+
+    Args:
+        what: "grafana" for a dashboard (JSON), "rules" for alert rules (YAML); these are the same for all projects.
+
+    Raises:
+        RehoneError: the project cannot be read.
+    """
+    if what == "grafana":
+        return dashboard()
+    if what == "rules":
+        return resources.files(__package__).joinpath("rules.yml").read_text(encoding="utf-8")
+    return generate_latest(figures.registry(known(load_config(Path(project))))).decode()
