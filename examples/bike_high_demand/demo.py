@@ -30,7 +30,7 @@ from rich.padding import Padding
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from rehone import load, run_pipeline
+from rehone import api, load, run_pipeline
 from rehone.artifact import Predictor
 from rehone.config import parse_config
 from rehone.records import Event, EventKind, RunRecord, RunStatus
@@ -224,6 +224,16 @@ def run_month(folder: Path, feed: Feed, month: date) -> RunRecord:
     return run_pipeline(folder, as_of=month, listen=tell)
 
 
+def look_at_breaker(folder: Path) -> None:
+    """Be the person who looks why retraining has stopped, and lets it go on."""
+    if not (found := api.breaker(folder)).stopped:
+        return
+    because = "quiet winter months: too few busy hours to tell two good models apart"
+    console.print(Padding(f"[yellow]a person looks[/yellow] at {found.lost} challengers lost in a row:", (0, 0, 0, 2)))
+    console.print(Padding(f'rehone breaker --reset --because "{because}"', (0, 0, 0, 2)))
+    api.reset_breaker(folder, because=because)
+
+
 def auc(model: Predictor, rows: pl.DataFrame) -> float:
     """Return the ROC-AUC that a model reaches in the month after it was (not) deployed."""
     return float(roc_auc_score(rows[LABEL].to_numpy(), model.predict_proba(rows)))
@@ -243,6 +253,8 @@ def live_through(folder: Path, months: list[date]) -> list[Row]:
             console.print(f"[bold]{month:%B %Y}[/bold]  rehone run --as-of {month}{force}")
             if month in STAGED:
                 console.print(Padding(f"[yellow]staged[/yellow] {STAGED[month]}", (0, 0, 0, 2)))
+            else:
+                look_at_breaker(folder)
             record = run_month(folder, feed, month)
             _say_ending(record)
             live = load(folder)
