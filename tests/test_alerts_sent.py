@@ -437,8 +437,11 @@ def test_a_missing_library_is_named_and_the_webhook_is_sent(
     ("lines", "said"),
     [
         ((), "apprise: alerts.apprise apprise.txt names no address"),
-        (("slackk://tok-hush/a/b",), "apprise: alerts.apprise apprise.txt has 1 problem"),
-        (("json://127.0.0.1:9/x", "hush, what is this"), "apprise: alerts.apprise apprise.txt has 1 problem (line 2)"),
+        (("slackk://tok-hush/a/b",), "apprise: alerts.apprise apprise.txt holds something that is no address"),
+        (
+            ("json://127.0.0.1:9/x", "hush, what is this"),
+            "apprise: alerts.apprise apprise.txt holds something that is no address (line 2): `apprise --config apprise.txt --dry-run -b x` says why",
+        ),
     ],
 )
 def test_a_file_of_apprise_that_cannot_be_used_is_said(project: Project, lines: tuple[str, ...], said: str) -> None:

@@ -61,8 +61,8 @@ def _unusable(path: Path, servers: Sequence[Any], said: Sequence[str]) -> list[A
     if said:
         lines = sorted({int(n) for one in said for n in re.findall(r"(?:on line|at line|entry #)\s*(\d+)", one)})
         where = f" (line {', '.join(map(str, lines))})" if lines else ""
-        problems = f"{len(said)} problem{'s' if len(said) != 1 else ''}"
-        return [Closed("apprise", f"alerts.apprise {path.name} has {problems}{where}: try it with `apprise --config`")]
+        remedy = f"`apprise --config {path.name} --dry-run -b x` says why"
+        return [Closed("apprise", f"alerts.apprise {path.name} holds something that is no address{where}: {remedy}")]
     if not servers:
         return [Closed("apprise", f"alerts.apprise {path.name} names no address")]
     return []
