@@ -348,6 +348,7 @@ def main() -> None:
     started = datetime.now(UTC)
     table = live_through(folder, MONTHS)
     show(table)
+    api.report(folder, folder / "report.html")
     seconds = (datetime.now(UTC) - started).total_seconds()
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     console.print(
@@ -357,7 +358,9 @@ def main() -> None:
         f"  .venv/bin/rehone show     -p {shown} {table[-1].record.run_id}\n"
         f"  .venv/bin/rehone check    -p {shown} --as-of 2012-12-01\n"
         f"  .venv/bin/rehone rollback -p {shown}\n"
-        f"  .venv/bin/rehone doctor   -p {shown}"
+        f"  .venv/bin/rehone doctor   -p {shown}\n"
+        f"  .venv/bin/rehone dashboard   {shown}\n"
+        f"or open {shown / 'report.html'} in a browser."
     )
     check_story(table)
 
