@@ -131,9 +131,9 @@ def test_a_run_that_waits_keeps_others_from_training_but_not_from_looking(asked:
 
     forced = asked.run(DAY, force=True)
     said = (
-        f"nothing was trained, because version {short_id(waits.version)} of run {waits.run_id} waits for approval until "
+        f"nothing is trained while version {short_id(waits.version)} of run {waits.run_id} waits for approval until "
         f"{waits.approval.until:%Y-%m-%d %H:%M} UTC: `rehone approve {waits.run_id}`, or `rehone reject {waits.run_id} "
-        "--because TEXT`; the reason to train was: a person asked for a challenger"
+        "--because TEXT`; the reason to train is: a person asked for a challenger"
     )
     assert (forced.status, forced.sentence, forced.winner) == (RunStatus.SKIPPED, said, None)
     assert RunLog(asked.root / "runs").find(waits.run_id) == waits
@@ -144,7 +144,7 @@ def test_a_preview_says_that_a_run_would_be_skipped_beside_one_that_waits(asked:
     asked.configure(**MANUAL, trigger={"max_age_days": 1})
     preview = api.check(asked.root, as_of=START + timedelta(days=DAY))
     assert not preview.would_train
-    assert preview.sentence.startswith("nothing was trained, because version ")
+    assert preview.sentence.startswith("nothing is trained while version ")
     assert f"of run {last(asked).run_id} waits for approval" in preview.sentence
 
 
@@ -395,7 +395,7 @@ def test_an_approval_that_was_interrupted_is_gone_on_with(asked: Project, monkey
         api.reject(asked.root, run, because="no")
     beside = asked.run(DAY, force=True)
     assert beside.status is RunStatus.SKIPPED
-    assert f"the approval of run {run} by ann@desk was interrupted: `rehone approve {run}` goes on" in beside.sentence
+    assert f"the approval of run {run} by ann@desk is interrupted: `rehone approve {run}` goes on" in beside.sentence
     done = api.approve(asked.root, run, by="bob@desk")
     assert done.status is RunStatus.DEPLOYED
     assert done.approval == noted.approval, "who approved first, when and why"

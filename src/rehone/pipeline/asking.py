@@ -53,13 +53,13 @@ def held_back(reason: str, other: RunRecord) -> str:
     if approval is None:
         raise StoreError(f"run {run} waits for nobody")
     if approval.approved:
-        said = f"the approval of run {run} by {approval.by} was interrupted: `rehone approve {run}` goes on with it"
+        said = f"the approval of run {run} by {approval.by} is interrupted: `rehone approve {run}` goes on with it"
     else:
         said = (
             f"version {short_id(other.version)} of run {run} waits for approval until "
             f"{approval.until:%Y-%m-%d %H:%M} UTC: `rehone approve {run}`, or `rehone reject {run} --because TEXT`"
         )
-    return f"nothing was trained, because {said}; the reason to train was: {reason}"
+    return f"nothing is trained while {said}; the reason to train is: {reason}"
 
 
 def settle(store: Store, runlog: RunLog, *, clock: Callable[[], datetime]) -> tuple[RunRecord, ...]:
