@@ -7,13 +7,15 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import click
 import pytest
 
+from rehone.api.showing import told
 from rehone.cli.judged import cost_lines, drawn, importance_lines
 from rehone.cli.story import run_lines
-from rehone.config import Config
+from rehone.config import Config, load_config
 from rehone.records import (
     Approval,
     Breaker,
@@ -56,6 +58,7 @@ from rehone.records import (
 from rehone.report import Book, Site, again, page, particulars
 from rehone.report.differing import ABSENT, Difference, differences
 from rehone.report.told import Told, around, in_book
+from rehone.runlog import RunLog
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 RUN, BEFORE, AFTER = (f"2026060{n}T020000000000Z-a1b2c{n}" for n in (2, 1, 3))
@@ -401,6 +404,9 @@ def test_the_run_before_is_the_one_that_began_before_whether_or_not_a_book_has_i
     told = in_book(found, RUN)
     assert told is not None
     assert (told.before_id, told.before) == (BEFORE, record(BEFORE))
+    last = in_book(found, AFTER)
+    assert last is not None
+    assert last.before_id == RUN
     lacking = in_book(replace(found, recent=(record(),)), RUN)
     assert lacking is not None
     assert (lacking.before_id, lacking.before, lacking.changed) == (BEFORE, None, ())
@@ -408,6 +414,18 @@ def test_the_run_before_is_the_one_that_began_before_whether_or_not_a_book_has_i
     assert first is not None
     assert first.before_id is None
     assert in_book(found, "nobody") is None
+
+
+def test_a_run_is_told_even_where_nothing_beside_its_record_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "rehone.toml").write_text('[project]\nname = "cards"\n[data]\nlabel = "label"\n')
+    runlog = RunLog.of(load_config(tmp_path))
+    for each in (record(BEFORE), record(), record(AFTER)):
+        runlog.begin(replace(each, status=None))
+        runlog.finish(each)
+    found = told(tmp_path, record(AFTER))
+    assert (found.before, found.before_id, found.deployments, found.figures) == (record(), RUN, (), None)
+    (tmp_path / "runs" / "ledger.jsonl").write_text("not a line\n")
+    assert told(tmp_path, record(AFTER)) == Told(record=record(AFTER))
 
 
 # --- comparisons in pairs -----------------------------------------------------------------
