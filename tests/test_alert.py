@@ -290,8 +290,27 @@ def test_a_check_without_words_is_told_in_numbers() -> None:
     ],
 )  # fmt: skip
 def test_what_the_health_of_the_pipeline_warns_of_is_told(check: Check, kind: AlertKind, line: str) -> None:
-    found = _one(_run(RunStatus.SKIPPED), _health(check))
+    """By the run that made it so."""
+    found = alert.of(_busy(), _health(check), EVERYTHING)[-1]
     assert (found.kind, found.line, found.value, found.limit) == (kind, line, check.value, check.limit)
+
+
+@pytest.mark.parametrize("name", ["gate_failures", "declines", "false_alarms"])
+def test_a_figure_that_stands_as_it_stood_is_not_told_after_each_run(name: str) -> None:
+    """A run that judged nothing, put nothing live and saw no drift did not move it."""
+    check = Check(name=name, status=CheckStatus.ACT, detail="too many")
+    assert len(alert.of(_busy(), _health(check), EVERYTHING)) == 2
+    assert alert.of(_run(RunStatus.SKIPPED), _health(check), EVERYTHING) == ()
+
+
+def _busy() -> RunRecord:
+    """Return a run that saw drift, judged a challenger and put it live."""
+    drift = Check(name="psi", status=CheckStatus.ACT, detail="beyond its limit")
+    return _run(
+        RunStatus.DEPLOYED,
+        trigger=TriggerDecision(kind=TriggerKind.DRIFT, reason="", checks=(drift,)),
+        verdict=Verdict(outcome=Outcome.PASS, reason="", checks=()),
+    )
 
 
 def test_checks_that_are_well_or_rest_on_little_are_not_told() -> None:
@@ -299,7 +318,7 @@ def test_checks_that_are_well_or_rest_on_little_are_not_told() -> None:
     few = Check(name="gate_failures", status=CheckStatus.WARN, detail="1 of 1")
     fine = Check(name="declines", status=CheckStatus.OK)
     other = Check(name="run_time", status=CheckStatus.ACT, detail="slow")
-    assert alert.of(_run(RunStatus.SKIPPED), _health(few, fine, other), EVERYTHING) == ()
+    assert len(alert.of(_busy(), _health(few, fine, other), EVERYTHING)) == 1
 
 
 def test_stale_data_are_told_once_where_the_run_failed_for_them() -> None:

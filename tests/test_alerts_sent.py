@@ -251,12 +251,12 @@ def test_the_health_of_the_pipeline_is_told_with_the_run(
 ) -> None:
     """A health that cannot be said keeps back nothing that the run itself gives to tell."""
     config, clock = _hooked(project, receiver), Clock()
-    ill = replace(api.health(config), checks=(Check(name="declines", status=CheckStatus.ACT, detail="3 in a row"),))
+    ill = replace(api.health(config), checks=(Check(name="breaker", status=CheckStatus.ACT, detail="3 lost in a row"),))
     monkeypatch.setattr(api, "health", lambda _: ill)
     assert _tell(config, _failed(), clock) == "2 alerts sent"
     assert [got.line for got in receiver.posts] == [
         "story: failed: the disk is full; next: `rehone show 20260601T120000Z-one`",
-        "story: declines: 3 in a row; next: `rehone health`",
+        "story: breaker: 3 lost in a row; next: `rehone breaker --reset --because TEXT`",
     ]
     monkeypatch.setattr(api, "health", lambda _: 1 / 0)
     assert _tell(config, _failed("two", problem="DataError"), clock) == "1 alert sent"

@@ -161,12 +161,9 @@ def _regrets(run: RunRecord) -> Iterator[Alert]:
 
 
 def _unwell(run: RunRecord, health: Health) -> Iterator[Alert]:
-    """Tell of what the pipeline's health warns of; data that a failed run told of are not told of again."""
     for check in health.checks:
         kind = BY_CHECK.get(check.name)
-        if kind is None or check.status not in _loud(kind):
-            continue
-        if kind is AlertKind.STALE and run.status is RunStatus.FAILED:
+        if kind is None or check.status not in _loud(kind) or not _news(run, kind):
             continue
         command = RESET if kind is AlertKind.BREAKER else command_in(check.remedy) or "rehone health"
         yield _alert(run, kind, _trouble(kind, check, health), Reason.of_check(check, command=command))
@@ -174,6 +171,21 @@ def _unwell(run: RunRecord, health: Health) -> Iterator[Alert]:
 
 def _loud(kind: AlertKind) -> tuple[CheckStatus, ...]:
     return (CheckStatus.WARN, CheckStatus.ACT) if kind is AlertKind.FALSE_ALARMS else (CheckStatus.ACT,)
+
+
+def _news(run: RunRecord, kind: AlertKind) -> bool:
+    """Say whether this run made it so: of figures that stand as they stood nobody is told again and again.
+
+    A breaker that is open and a feed that has stopped wait for a person, who is reminded; data that a failed run told
+    of itself are not told of twice.
+    """
+    if kind is AlertKind.GATE_FAILURES:
+        return run.verdict is not None
+    if kind is AlertKind.DECLINES:
+        return run.status is RunStatus.DEPLOYED
+    if kind is AlertKind.FALSE_ALARMS:
+        return run.trigger is not None and bool(_with(CheckStatus.ACT, run.trigger.checks))
+    return kind is not AlertKind.STALE or run.status is not RunStatus.FAILED
 
 
 def _trouble(kind: AlertKind, check: Check, health: Health) -> str:
