@@ -192,7 +192,7 @@ def _drift(known: Known, lay: _Layout) -> Iterator[Metric]:
         yield lay.gauge("features_beyond_limit", "Features whose PSI acts", _acting(known, looked))
         yield lay.gauge("drift_acts", "1 where a feature or the scores drifted beyond their limit", looked.drift_acts)
     days = known.health.days
-    yield lay.gauge("drift_days", "Days of the past year on which drift was looked at", days)
+    yield lay.gauge("drift_looks", "On how many days of the past year drift was looked at", days)
     yield lay.gauge(
         "drift_alarms", "How often in the past year drift went beyond its limit", known.health.alarms if days else None
     )
