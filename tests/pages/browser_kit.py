@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start Chromium: `$CHROMIUM`, or what the PATH has."""
     found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")]
@@ -108,3 +109,11 @@ def overflow(page: Page) -> int:
     """Return by how many pixels the page is wider than its window."""
     wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wide
+
+
+def until(page: Page, expression: str, arg: Any = None, *, seconds: float = 30) -> None:
+    """Wait until a page says yes; asked from outside, since the page lets nobody put code into it."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"{expression} ({arg!r}): {page.locator('body').inner_text()[:2000]}"
+        page.wait_for_timeout(50)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from browser_kit import PHONE, browser, history, overflow, violations, watched
+from browser_kit import PHONE, browser, history, overflow, until, violations, watched
 from playwright.sync_api import Browser, Page
 
 from conftest import Project
@@ -45,8 +45,8 @@ def waiting(project: Project) -> RunRecord:
 def log_in(page: Page, name: str = "Ann") -> None:
     page.get_by_label("Your name").fill(name)
     page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="Open").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Open").click()
 
 
 def close_another(project: Project) -> RunRecord:
@@ -66,7 +66,7 @@ def test_a_page_follows_the_runs_and_keeps_what_the_reader_does(own: Project, br
         at = page.evaluate("scrollY")
         before = page.locator("main table tbody tr").count()
         close_another(own)
-        page.wait_for_function("n => document.querySelectorAll('main table tbody tr').length === n", arg=before + 1)
+        until(page, "n => document.querySelectorAll('main table tbody tr').length === n", arg=before + 1)
         assert page.evaluate("window.same")
         assert page.evaluate("scrollY") == at
         assert page.get_by_label("text").first.input_value() == "half a wo"
@@ -79,8 +79,8 @@ def test_a_page_says_when_the_dashboard_is_gone_and_goes_on_when_it_is_back(own:
         context = browser.new_context()
         page = context.new_page()
         page.goto(shown.url)
-        page.wait_for_function("document.querySelector('#live').textContent === 'live'")
-    page.wait_for_function("document.querySelector('#live').textContent.startsWith('not live')")
+        until(page, "() => document.querySelector('#live').textContent === 'live'")
+    until(page, "() => document.querySelector('#live').textContent.startsWith('not live')")
     assert page.locator("main h2").first.is_visible()
     context.close()
 
@@ -121,13 +121,13 @@ def test_a_challenger_is_approved_on_its_page_while_others_look_on(
         assert violations(page) == []
         form = page.locator("form[action$='/approve']").first
         form.locator("[name=because]").fill("holds on the newest rows")
-        form.get_by_role("button").click()
-        page.wait_for_url("**/answer")
+        with page.expect_navigation(url="**/answer"):
+            form.get_by_role("button").click()
         assert guarded.ask("/health", cookie=guarded.log_in()).status == 200
-        page.wait_for_function("document.querySelector('main').textContent.includes('is answered')", timeout=60_000)
+        until(page, "() => document.querySelector('main').textContent.includes('is answered')", seconds=60)
         assert violations(page) == []
-        page.get_by_role("link", name=f"run {run.run_id}").click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.get_by_role("link", name=f"run {run.run_id}").click()
         said = page.locator("main").text_content()
         assert "deployed" in said
         assert "Ann (dashboard)" in said
@@ -152,8 +152,8 @@ def test_a_challenger_is_rejected_with_a_reason_that_is_shown_as_it_was_written(
         log_in(page, name="<i>Bob</i>")
         form = page.locator("form[action$='/reject']").first
         form.locator("[name=because]").fill(reason)
-        form.get_by_role("button").click()
-        page.wait_for_url("**/answer")
+        with page.expect_navigation(url="**/answer"):
+            form.get_by_role("button").click()
         page.goto(f"{guarded.url}/run/{run.run_id}")
         assert reason in page.locator("main").text_content()
         assert "<i>Bob</i> (dashboard)" in page.locator("main").text_content()
@@ -183,18 +183,18 @@ def test_a_fleet_is_one_page_and_a_broken_project_says_what_is_wrong(
         assert violations(page) == []
         assert overflow(page) <= 0
         assert page.locator("main tbody tr").count() == 3
-        page.get_by_role("link", name="broken").click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.get_by_role("link", name="broken").click()
         assert "project.name" in page.locator("main").text_content()
         assert violations(page) == []
-        page.get_by_role("link", name="all projects").click()
-        page.wait_for_load_state()
-        page.locator("main tbody th a").nth(1).click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.get_by_role("link", name="all projects").click()
+        with page.expect_navigation():
+            page.locator("main tbody th a").nth(1).click()
         assert page.url == f"{shown.url}/p/one/"
-        page.get_by_role("link", name="Health", exact=True).click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Health", exact=True).click()
         assert page.url == f"{shown.url}/p/one/health"
-        page.get_by_role("link", name="All projects").click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.get_by_role("link", name="All projects").click()
         assert page.url == f"{shown.url}/"
