@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -631,3 +633,27 @@ def test_the_last_stage_prints_the_commands_that_answer(live: Project, say: Call
     assert code == 0
     assert "deployed" in text
     assert last(live).status is RunStatus.DEPLOYED
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_the_page_about_approvals_can_be_pasted(tmp_path: Path) -> None:
+    """On real data, the second run waits, and the answer brings its challenger live."""
+    root = Path(__file__).parents[1]
+    (script,) = re.findall(
+        r"^```sh\n(.*?)^```", (root / "docs/how-to/approve.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    done = subprocess.run(
+        ["bash", "-e", "-c", script.replace("../approval", str(tmp_path / "approval"))],
+        cwd=root,
+        env={**os.environ, "PATH": f"{REHONE.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "waits" in lines
+    assert [made.generation for made in Store(tmp_path / "approval" / "store").log()] == [1, 2]
+    assert any(line.startswith("deployed: version") and "generation 2" in line for line in lines)
