@@ -54,7 +54,7 @@ def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
             for metric in ("roc_auc", "recall", "cost_per_1000")
             if (chart := charts.trend(book.summaries, track, metric)) is not None
         ],
-        "timeline": charts.deployments(book.deployments),
+        "timeline": charts.deployments(book.deployments, max((run.as_of for run in book.summaries), default=None)),
     }
 
 
