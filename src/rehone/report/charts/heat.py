@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rehone.records import Check, CheckStatus, FeatureDrift, RunRecord, RunSummary
 from rehone.report.charts.axes import (
+    CROSS,
     STATUS,
     Row,
     clipped,
@@ -36,6 +38,16 @@ _LINE = 20
 
 _CLEAR = {CheckStatus.OK: 0.16, CheckStatus.WARN: 0.3, CheckStatus.ACT: 0.85, CheckStatus.UNKNOWN: 0.2}
 _ACT = CheckStatus.ACT
+
+# glyphs as strokes: to measure thousands of letters takes seconds
+_STROKES = {
+    "✓": "M-.8,0L-.2,.6L.9,-.7",
+    "!": "M0,-1L0,.3M0,.8L0,1",
+    "✕": CROSS,
+    "?": "M-.5,-.5C-.5,-1.2,.6,-1.2,.6,-.5C.6,0,0,0,0,.45M0,.85L0,1",
+    "·": "M-.15,0L.15,0",
+    "▲": "M0,-1L1,.8L-1,.8Z",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,7 @@ def _worst_first(table: Sequence[dict[str, _Cell]]) -> list[str]:
 
 
 def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features: Sequence[str], width: int) -> Spec:
-    most = MOST_RUNS_NARROW if width == NARROW else MOST_RUNS
+    most, least = (MOST_RUNS_NARROW, 8) if width == NARROW else (MOST_RUNS, 16)  # fewer would be very broad cells
     runs, table = runs[-most:], table[-most:]
     drawn = features[:MOST_FEATURES]
     names = dict(zip(drawn, labels(drawn, 18), strict=True))
@@ -140,8 +152,8 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
             "field": "run",
             "type": "ordinal",
             "title": "runs, as of",
-            "scale": {"domain": list(range(len(runs))), "padding": 0.06},
-            "axis": _dates(runs, width),
+            "scale": {"domain": list(range(max(len(runs), least))), "padding": 0.06},
+            "axis": _dates(runs, width * min(1.0, len(runs) / least)),
         },
         "y": {
             "field": "feature",
@@ -166,12 +178,8 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
         "layer": [
             cell,
             {
-                "mark": {"type": "text", "fontWeight": "bold"},
-                "encoding": {
-                    "text": {"field": "glyph", "type": "nominal"},
-                    "color": raw("ink"),
-                    "href": {"value": None},
-                },
+                "mark": {"type": "point", "size": 44, "strokeWidth": 1.7, "opacity": 1},
+                "encoding": {"shape": raw("shape"), "stroke": raw("ink"), "href": {"value": None}},
             },
         ],
     }
@@ -182,7 +190,7 @@ def _row(label: str, column: int, record: RunRecord, name: str, cell: _Cell) -> 
     return {
         "feature": label,
         "run": column,
-        "glyph": glyph,
+        "shape": _STROKES[glyph],
         "colour": colour,
         "clear": 0.06 if cell.ignored else _CLEAR[cell.status],
         "ink": "var(--panel)" if cell.status is _ACT else colour,
@@ -191,9 +199,9 @@ def _row(label: str, column: int, record: RunRecord, name: str, cell: _Cell) -> 
     }
 
 
-def _dates(runs: Sequence[RunRecord], width: int) -> Spec:
+def _dates(runs: Sequence[RunRecord], width: float) -> Spec:
     """Label as many columns with their day as have room."""
-    step = max(1, -(-len(runs) * 66 // max(width - 120, 1)))
+    step = max(1, math.ceil(len(runs) * 66 / max(width - 120, 66)))
     days = "[" + ",".join(f"'{day(record.as_of)}'" for record in runs) + "]"
     return {
         "values": list(range(0, len(runs), step)),

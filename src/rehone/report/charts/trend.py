@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from rehone.records import Estimate, Realised, RunSummary, TrackRecord, TriggerKind, short_id
@@ -21,13 +22,16 @@ from rehone.report.charts.axes import (
 )
 from rehone.report.charts.chart import Chart
 from rehone.report.charts.fates import LIVE, fate, keys
-from rehone.report.draw import GLYPH, Key, Spec, draw_both
+from rehone.report.draw import GLYPH, NARROW, Key, Spec, draw_both
 from rehone.report.wording import DASH, day, fixed, signed, words
 
 Metric = Literal["roc_auc", "recall", "cost_per_1000"]
 
 MOST_RETRAINS = 150
-"""Newest retrains that a trend draws."""
+"""Newest retrains that a trend draws; on a phone, `MOST_NARROW`."""
+
+MOST_NARROW = 40
+CROWDED = 60
 
 _HEIGHT = 250
 
@@ -90,7 +94,7 @@ def trend(summaries: Sequence[RunSummary], track: TrackRecord | None, metric: Me
     title = f"{measure.name[0].upper()}{measure.name[1:]} over retrains"
     return Chart(
         title=title,
-        svg=draw_both(lambda width: _spec(points, beside, measure, shown, width), title, legend),
+        svg=draw_both(lambda width: _spec(points, beside, measure, width), title, legend),
         said=_said(shown, len(judged), measure),
         columns=(
             "as of",
@@ -164,9 +168,10 @@ def _achieved(run: RunSummary, value: float, interval: tuple[float, float] | Non
     return {"t": milliseconds(run.as_of), "value": value, "low": low, "high": high, "said": said}
 
 
-def _spec(
-    points: Sequence[Row], beside: Sequence[Row], measure: _Measure, shown: Sequence[RunSummary], width: int
-) -> Spec:
+def _spec(points: Sequence[Row], beside: Sequence[Row], measure: _Measure, width: int) -> Spec:
+    if width == NARROW:
+        points = points[-MOST_NARROW:]
+        beside = [row for row in beside if row["t"] >= points[0]["t"]]
     values, least, most = _reach(points, beside)
     look = linear(values, low=0.0, high=None if measure.key == "cost_per_1000" else 1.0, head=0.1)
     y = quantity("value", measure.axis, look)
@@ -174,9 +179,18 @@ def _spec(
     return {
         "width": width,
         "height": _HEIGHT,
-        "encoding": {"x": time_x([run.as_of for run in shown], width)},
-        "layer": [*_beside_layers(beside, y), *_point_layers(inside, y), _lane(points, width), _beyond(inside, y)],
+        "encoding": {"x": time_x(_moments(points, beside), width)},
+        "layer": [
+            *_beside_layers(beside, y),
+            *_point_layers(inside, y),
+            _lane(points, beside, width),
+            _beyond(inside, y),
+        ],
     }
+
+
+def _moments(points: Sequence[Row], beside: Sequence[Row]) -> list[datetime]:
+    return [datetime.fromtimestamp(row["t"] / 1000, UTC) for row in (*points, *beside)]
 
 
 def _reach(points: Sequence[Row], beside: Sequence[Row]) -> tuple[list[float], float, float]:
@@ -217,6 +231,7 @@ def _beside_layers(beside: Sequence[Row], y: Spec) -> list[Spec]:
 def _point_layers(points: Sequence[Row], y: Spec) -> list[Spec]:
     bars = {"y": {**y, "field": "low"}, "y2": {"field": "high"}, "stroke": raw("stroke")}
     looks = {"y": y, "shape": raw("shape"), "stroke": raw("stroke"), "fill": raw("fill")}
+    size = 24 if len(points) > CROWDED else 70
     known, live = [row for row in points if row["low"] is not None], [row for row in points if row["live"]]
     return [
         {"data": data(known), "mark": {"type": "rule", "strokeWidth": 1.4, "opacity": 0.55}, "encoding": bars},
@@ -225,21 +240,21 @@ def _point_layers(points: Sequence[Row], y: Spec) -> list[Spec]:
             "mark": {"type": "line", "color": "var(--accent)", "strokeWidth": 2},
             "encoding": {"y": y},
         },
-        {"data": data(points), **described({"type": "point", "size": 70, "strokeWidth": 2, "opacity": 1}, **looks)},
+        {"data": data(points), **described({"type": "point", "size": size, "strokeWidth": 2, "opacity": 1}, **looks)},
     ]
 
 
-def _lane(points: Sequence[Row], width: int) -> Spec:
-    """Write triggers above the points, as many as find room."""
-    first, last = points[0]["t"], points[-1]["t"]
-    places = [(width - 60) * (row["t"] - first) / ((last - first) or 1) for row in points]
+def _lane(points: Sequence[Row], beside: Sequence[Row], width: int) -> Spec:
+    """Write triggers above the points, as many as find room; of all axes the widest leaves `width` - 60."""
+    span = max(row["t"] for row in (*points, *beside)) - points[0]["t"] or 1.0
+    places = [(width - 60) * (row["t"] - points[0]["t"]) / span for row in points]
     kept = spaced(points, places, [GLYPH * len(row["why"]) + 6 for row in points])
     text = {"type": "text", "color": "var(--muted)", "y": 7}
     return {"data": data(kept), "mark": text, "encoding": {"text": {"field": "why", "type": "nominal"}}}
 
 
 def _beyond(points: Sequence[Row], y: Spec) -> Spec:
-    text = {"type": "text", "color": "var(--muted)", "align": "left", "dx": 8}
+    text = {"type": "text", "color": "var(--muted)", "dy": -13}
     rows = [row for row in points if row["off"]]
     return {"data": data(rows), "mark": text, "encoding": {"y": y, "text": {"field": "off", "type": "nominal"}}}
 
@@ -253,7 +268,8 @@ def _said(shown: Sequence[RunSummary], judged: int, measure: _Measure) -> str:
         said += f"; {measure.name} {first} on {day(live[0].as_of)}"
         said += f" and {last} on {day(live[-1].as_of)}" if len(live) > 1 else ""
     bars = " Bars are intervals." if any(measure.interval(run) for run in shown) else ""
-    return f"{said[0].upper()}{said[1:]}. The word above a point is why it was trained.{bars}"
+    narrow = f" On a narrow screen, the newest {MOST_NARROW}." if len(shown) > MOST_NARROW else ""
+    return f"{said[0].upper()}{said[1:]}. The word above a point is why it was trained.{bars}{narrow}"
 
 
 def _table_row(run: RunSummary, measure: _Measure, promise: Realised | None) -> tuple[str, ...]:
