@@ -35,7 +35,7 @@ def forecasts(project: str, as_of: str | None, as_json: bool) -> int:
 
 def lines_of(found: TrackRecord, project: str, columns: int) -> list[str]:
     """Write a row for each promotion, then how well the gate's promises held, and what is to be regretted."""
-    from rehone.cli.show import option
+    from rehone.report.again import option
 
     if not found.promotions:
         return wrapped(

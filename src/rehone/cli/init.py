@@ -11,11 +11,11 @@ from typing import Any
 
 from rehone.cli.find import find
 from rehone.cli.infer import Ask, Inferred, infer, kinds
-from rehone.cli.show import option
 from rehone.cli.template import Setting, toml, write
 from rehone.cli.text import fact
 from rehone.config import CONFIG_NAME, parse_config, section_model
 from rehone.errors import RehoneError
+from rehone.report.again import option
 
 COLUMN = 10
 

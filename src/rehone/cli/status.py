@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rehone.cli.show import COLOURS, ending_of, option
+from rehone.cli.show import COLOURS, ending_of
 from rehone.cli.text import check_lines, clipped, fact, moment, table, title, wrapped
 from rehone.codec import plain
 from rehone.records import (
@@ -23,6 +23,7 @@ from rehone.records import (
     RunStatus,
     short_id,
 )
+from rehone.report.again import option
 
 
 def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetime | None = None) -> list[str]:
