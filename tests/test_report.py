@@ -576,7 +576,8 @@ def test_numbers_are_written_with_a_true_minus_and_aligned() -> None:
 
 
 def test_commands_in_sentences_are_shown_as_code_and_the_rest_as_text() -> None:
-    assert prose("run `rehone a <b>` & see 1% -> 2%") == "run <code>rehone a &lt;b&gt;</code> &amp; see 1%\xa0→\xa02%"
+    assert prose("run `rehone a <b>` & see") == "run <code>rehone a &lt;b&gt;</code> &amp; see"
+    assert prose("1% -> 2%") == '1% <span class="nowrap">-&gt;</span> 2%'
 
 
 def test_a_long_sentence_is_cut_where_a_clause_ends_and_nothing_of_it_is_lost() -> None:

@@ -90,10 +90,10 @@ def told(sentence: str, room: int = 170) -> tuple[str, tuple[str, ...]]:
 
 
 def prose(text: str) -> Markup:
-    """Write a sentence of a record as HTML: what stands in backticks as code, an arrow as an arrow."""
+    """Write a sentence of a record as HTML: what stands in backticks as code, an arrow in one piece."""
     from markupsafe import escape
 
-    safe = str(escape(text)).replace(" -&gt; ", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}")
+    safe = str(escape(text)).replace("-&gt;", '<span class="nowrap">-&gt;</span>')
     return _markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", safe))
 
 

@@ -93,7 +93,12 @@
       form.addEventListener("submit", (event) => { event.preventDefault(); apply(); });
       form.addEventListener("reset", () => setTimeout(apply));
     }
-    document.addEventListener("change", (event) => { if (event.target.matches("form[data-send] select, form[data-send] input[type=date]")) event.target.form.requestSubmit(); });
+  }
+
+  // A choice in a form that a server answers is sent at once.
+  function sending() {
+    const choices = "form[data-send] select, form[data-send] input[type=date]";
+    document.addEventListener("change", (event) => { if (event.target.matches(choices)) event.target.form.requestSubmit(); });
   }
 
   function open() {
@@ -154,7 +159,7 @@
     look();
   }
 
-  document.addEventListener("DOMContentLoaded", () => { theme(); tips(); filters(); open(); follow(); });
+  document.addEventListener("DOMContentLoaded", () => { theme(); tips(); filters(); sending(); open(); follow(); });
   addEventListener("hashchange", open);
   addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll("details:not(.run)")) fold.open = true; });
 })();
