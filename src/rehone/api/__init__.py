@@ -18,10 +18,11 @@ from rehone.api.door import When, Where, moment
 from rehone.api.drilling import drill
 from rehone.api.forecasting import forecasts
 from rehone.api.replaying import replay
-from rehone.api.reporting import book, report, why
+from rehone.api.reporting import book, report
 from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
 from rehone.api.standing import deployments, doctor, history, show, status
 from rehone.api.telling import deliveries, tell
+from rehone.api.telling_why import why
 from rehone.api.versions import load, rollback
 from rehone.api.wellbeing import breaker, health, reset_breaker
 from rehone.config import CONFIG_NAME

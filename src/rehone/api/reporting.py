@@ -1,4 +1,4 @@
-"""Gather what pages are made of, write them, and tell why something was live."""
+"""Gather what pages are made of, and write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rehone.api.standing import deployments, doctor, status
 from rehone.api.wellbeing import health_of
 from rehone.config import Config
 from rehone.errors import RehoneError
-from rehone.records import Realised, RunRecord, RunStatus, RunSummary, TrackRecord, Why, Window
+from rehone.records import Realised, RunRecord, RunStatus, RunSummary, TrackRecord, Window
 from rehone.runlog import RunLog
 from rehone.runlog.summaries import summaries
 from rehone.runlog.told import parts_of
@@ -119,8 +119,3 @@ def _promise(config: Config, run: RunSummary) -> Realised | None:
         open=True,
         positives_needed=run.challenger.positives if run.challenger else 0,
     )
-
-
-def why(project: Where, asked: str) -> Why:
-    """Tell what was live at a date, or why a version was, and why, in at most ten lines."""
-    raise NotImplementedError

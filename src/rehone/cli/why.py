@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from rehone.cli import endings
@@ -25,5 +27,11 @@ def why(asked: str, project: str, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        print_lines([line for said in found.lines for line in wrapped(said, width(), indent=2)])
+        print_lines(why_lines(found.lines, width()))
     return endings.GOOD
+
+
+def why_lines(said: Sequence[str], columns: int) -> list[str]:
+    """Write what was live, then each reason under it."""
+    head, *reasons = said
+    return [*wrapped(head, columns), *(row for one in reasons for row in wrapped(one, columns, indent=4, first="  - "))]
