@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import rehone
-from rehone import deploy
 from rehone.config import Config
 from rehone.errors import ConfigError, StoreError
 from rehone.pipeline.draft import Draft
@@ -128,8 +127,6 @@ def _scene(config: Config, door: Door, store: Store, runlog: RunLog, draft: Draf
     record = draft.record
     if record.trigger is None or record.verdict is None or record.version is None or record.approval is None:
         raise StoreError(f"the record of run {record.run_id} lacks its verdict: reject it, and run again")
-    healed = deploy.heal(store, policy=config.deploy, clock=door.clock)  # an interrupted approval may have left a trial
-    draft.note(deployment_checks=(*record.deployment_checks, *healed))
     scene = Scene(as_recorded(config, record.evidence), door, store, runlog, draft)
     generation = record.approval.generation
     scene.head = next((made for made in store.log() if made.generation == generation), None)
