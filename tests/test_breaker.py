@@ -236,6 +236,24 @@ def test_a_run_skips_when_it_has_stopped_and_says_how_it_goes_on(stopped: Projec
     assert [c.sentence for c in replayed.checks if c.status is not CheckStatus.OK] == []
 
 
+def test_a_record_from_before_there_was_a_breaker_is_replayed_without_it(stopped: Project) -> None:
+    runlog = RunLog.of(load_config(stopped.root))
+    newer = stopped.run(74)
+    assert newer.evidence is not None
+    keys = {key: item for key, item in newer.config["trigger"].items() if key != "max_lost_in_a_row"}
+    policy = Trigger(**keys, max_lost_in_a_row=None)
+    older = replace(
+        newer,
+        run_id="20261124T000000000000Z-older",
+        config={**newer.config, "trigger": keys},
+        trigger=decide(newer.evidence, policy),
+    )
+    runlog.begin(replace(older, status=None))
+    runlog.finish(older)
+    found = {c.name: c.status for c in api.replay(stopped.root, older.run_id).checks}
+    assert found["trigger"] is CheckStatus.OK
+
+
 def test_after_a_reset_a_run_would_train_again(stopped: Project) -> None:
     assert not api.check(stopped.root, as_of="2026-03-16").would_train
     found = api.reset_breaker(stopped.root, because="the limit of the gate was a typing error", by="ann")
