@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from rehone.errors import Corrupt
 
 T = TypeVar("T")
+
+_making = Lock()
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 def encode(record: object) -> bytes:
@@ -33,9 +37,21 @@ def decode(data: bytes, kind: type[T], *, source: str) -> T:
         Corrupt: the bytes are not such a record; `source` is named in the message.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder(kind).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"{source} is not a {kind.__name__} ({error}): the file was changed or cut short") from None
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """Return what reads a type, made once, by one thread at a time.
+
+    msgspec learns a dataclass when it first meets it, and remembers it before it knows all of its fields: a second
+    thread that meets it just then ends the process.
+    """
+    if (known := _decoders.get(kind)) is None:
+        with _making:
+            known = _decoders[kind] = _decoders.get(kind) or msgspec.json.Decoder(kind)
+    return known
 
 
 def plain(record: object) -> Any:

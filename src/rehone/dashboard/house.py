@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,7 +41,12 @@ class House:
         )
 
     def projects(self) -> tuple[tuple[str, str], ...]:
-        """Return name and address of every project of a fleet."""
+        """Return name and address of every project of a fleet; names that several have are told apart by their folder."""
         if "" in self.shelves:
             return ()
-        return tuple((shelf.name, f"{prefix}/") for prefix, shelf in self.shelves.items())
+        names = {prefix: shelf.name for prefix, shelf in self.shelves.items()}
+        times = Counter(names.values())
+        return tuple(
+            (name if times[name] == 1 else f"{name} ({prefix.removeprefix('/p/')})", f"{prefix}/")
+            for prefix, name in names.items()
+        )

@@ -79,7 +79,8 @@ def everything(house: House) -> Handler:
         tag = f'"{digest(repr((now, visitor)))}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
-        entries = await asyncio.gather(*(asyncio.to_thread(_entry, *one) for one in house.shelves.items()))
+        known = zip(await asyncio.to_thread(house.projects), house.shelves.values(), strict=True)
+        entries = await asyncio.gather(*(asyncio.to_thread(_entry, *named, shelf) for named, shelf in known))
         frame = replace(
             house.frame("All projects", state=now, state_at="/state"), form_token=visitor.form_token if visitor else ""
         )
@@ -115,8 +116,8 @@ async def _state_of_all(house: House) -> str:
     return digest(" ".join(await asyncio.gather(*(asyncio.to_thread(s.state) for s in house.shelves.values()))))
 
 
-def _entry(prefix: str, shelf: Shelf) -> Entry:
+def _entry(name: str, href: str, shelf: Shelf) -> Entry:
     try:
-        return Entry(name=shelf.name, href=f"{prefix}/", book=shelf.book())
+        return Entry(name=name, href=href, book=shelf.book())
     except (OSError, RehoneError) as trouble:
-        return Entry(name=shelf.name, href=f"{prefix}/", trouble=str(trouble))
+        return Entry(name=name, href=href, trouble=str(trouble))

@@ -141,7 +141,7 @@ def _entry(text: bytes) -> tuple[str, RunSummary] | None:
     if hashlib.sha256(body).hexdigest().encode() != digest:
         return None
     try:
-        return record.decode(), msgspec.json.decode(body, type=RunSummary)
+        return record.decode(), codec.decoder(RunSummary).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
