@@ -14,7 +14,7 @@ from rehone.report.site import Site
 
 ON_A_PAGE = 200
 """Rows of one page of a dashboard."""
-IN_ONE_FILE = 5000
+IN_ONE_FILE = 2000
 """Rows of the table in one file; older ones are counted, and left out."""
 OPEN = "open"
 """What stands for the ending of a run that has none yet."""
