@@ -554,7 +554,7 @@ def test_the_share_that_the_gate_did_not_let_pass_is_that_of_the_newest() -> Non
     chart = charts.gate_failures(runs, health(judged=2, refused=0, gate_failure_share=0.0, checks=(limit,)))
     assert chart is not None
     assert [row[3] for row in chart.rows] == ["0.0%", "50.0%", "100.0%", "100.0%"]
-    assert chart.said == "0 of the newest 2 challengers did not pass (0.0%); more than 20.0% is said."
+    assert chart.said == "0 of the newest 2 challengers did not pass (0.0%); the limit is 20.0%."
 
 
 def test_run_times_tell_those_that_trained_from_those_that_did_not() -> None:
@@ -639,7 +639,7 @@ def test_importance_says_how_many_features_were_not_asked() -> None:
     assert chart is not None
     assert (
         chart.said
-        == "f0 is worth most: without it, ROC-AUC falls by 0.1000 on 500 rows. The first 20 of 25 are drawn. 175 more were not asked."
+        == "f0 is worth most: with its values shuffled, ROC-AUC falls by 0.1000 on 500 rows. The first 20 of 25 are drawn. 175 more were not asked."
     )
     assert len(chart.rows) == 25
 
@@ -650,7 +650,7 @@ def test_candidates_show_the_winner_first_and_name_those_that_failed_in_the_tabl
     )
     assert chart is not None
     assert next(text for text in texts(chart) if ", all" in text) == "★ won, all"
-    assert chart.said == "won on the all window won, mean 0.9300; 1 could not be fitted."
+    assert chart.said == "won on all rows won, mean 0.9300; 1 could not be fitted."
     assert chart.rows[2] == ("broken", "all", "–", "–", "–", "100", "no rows")
 
 
@@ -667,7 +667,7 @@ def test_promises_tell_a_regret_by_a_shape_of_its_own() -> None:
     )
     chart = charts.promises(track)
     assert chart is not None
-    assert chart.said == "0 of 1 promotions whose labels are due brought what was promised; 1 are regretted."
+    assert chart.said == "0 of 1 promotions whose labels are due brought what was promised; 1 regretted."
     assert any(
         said.endswith("outside of what was promised, and the replaced version would have been better")
         for said in marks(chart)
@@ -679,6 +679,16 @@ def test_the_same_figures_give_the_same_drawing_and_are_drawn_once(monkeypatch: 
     first = charts.label_rate([run(0, label_rate=0.123)])
     monkeypatch.setitem(sys.modules, "vl_convert", None)  # so that nothing can be drawn
     assert charts.label_rate([run(0, label_rate=0.123)]) == first
+
+
+def test_drawings_that_are_kept_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw, "KEPT", 30_000)
+    first, *_, last = [charts.label_rate([run(n, label_rate=0.2)]) for n in range(8)]
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert charts.label_rate([run(7, label_rate=0.2)]) == last
+    with pytest.raises(RehoneError):
+        charts.label_rate([run(0, label_rate=0.2)])
+    assert first is not None
 
 
 def test_without_the_extra_a_chart_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

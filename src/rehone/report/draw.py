@@ -20,8 +20,8 @@ Shape = Literal["dot", "ring", "cross", "diamond", "down", "square", "line", "da
 BROAD, NARROW, COMPACT = 720, 350, 370
 """Widths that charts are drawn at, px: of a whole page, of a phone, and of one that suits both."""
 
-KEPT = 1_000
-"""Most drawings that are kept in memory; the oldest go first."""
+KEPT = 50_000_000
+"""Most letters of drawings that are kept in memory; those that were not asked for the longest go first."""
 
 GLYPH = 6.3
 """Mean width of a letter at the size of labels, px; fonts differ, so that room is left."""
@@ -73,12 +73,13 @@ _lock = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry of a legend: what it means, and how it looks. A `glyph` stands there itself."""
+    """One entry of a legend: what it means, and how it looks. A `glyph` stands there itself; `clear` is of a band."""
 
     label: str
     colour: str
     shape: Shape = "dot"
     glyph: str = ""
+    clear: float = 1.0
 
 
 def draw_both(make: Callable[[int], Spec], name: str, keys: Sequence[Key] = (), *, links: bool = False) -> str:
@@ -108,7 +109,7 @@ def draw(spec: Spec, name: str, keys: Sequence[Key] = (), *, kind: str = "compac
     svg = _finish(ET.fromstring(_svg(cleaned[0])), cleaned[1], [Key(**key) for key in cleaned[2]], kind, links=links)  # noqa: S314 - vl-convert wrote it
     with _lock:
         _drawn[digest] = svg
-        if len(_drawn) > KEPT:
+        while len(_drawn) > 1 and sum(map(len, _drawn.values())) > KEPT:
             _drawn.popitem(last=False)
     return svg
 
@@ -231,7 +232,7 @@ def _sign(key: Key) -> ET.Element:
         dash = {"stroke-dasharray": "4,3"} if key.shape == "dashed" else {}
         return ET.Element("path", {"d": "M0,0L14,0", "stroke": key.colour, "stroke-width": "2", **dash})
     if key.shape == "band":
-        return ET.Element("path", {"d": "M0,-5L14,-5L14,5L0,5Z", "fill": key.colour})
+        return ET.Element("path", {"d": "M0,-5L14,-5L14,5L0,5Z", "fill": key.colour, "fill-opacity": f"{key.clear:g}"})
     if key.shape in ("dot", "ring"):
         look = {"fill": key.colour} if key.shape == "dot" else _outline(key.colour)
         return ET.Element("circle", {"cx": "7", "cy": "0", "r": "4.5", **look})

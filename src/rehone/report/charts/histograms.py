@@ -17,7 +17,8 @@ APART = ("rare values", "missing", "infinite", "unseen")
 """Bins of no value of their own: drawn below the others, with a gap."""
 
 _LINE = 19
-_KEYS = (Key("now", "var(--accent)", "band"), Key("reference", "var(--muted)", "band"))
+_BEHIND = 0.38
+_KEYS = (Key("now", "var(--accent)", "band"), Key("reference", "var(--muted)", "band", clear=_BEHIND))
 _GAP = " "
 
 
@@ -86,7 +87,7 @@ def _spec(shown: Sequence[Row]) -> Spec:
     }
     most = max(row[key] for row in shown for key in ("then", "now"))
     x = quantity("now", "share of rows", from_zero([most]), axis={"format": ".3~%", "grid": True})
-    behind = {"type": "bar", "height": {"band": 1}, "color": "var(--muted)", "opacity": 0.38}
+    behind = {"type": "bar", "height": {"band": 1}, "color": "var(--muted)", "opacity": _BEHIND}
     before = {"type": "bar", "height": {"band": 0.46}, "color": "var(--accent)"}
     over = {"type": "bar", "height": {"band": 1}, "opacity": 0.001, "color": "var(--fg)"}
     return {

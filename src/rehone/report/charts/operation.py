@@ -127,7 +127,7 @@ def gate_failures(summaries: Sequence[RunSummary], health: Health) -> Chart | No
     if limit is not None:
         keys.append(Key(f"limit {limit:.3g}", "var(--act)", "dashed"))
     said = f"{health.refused:,} of the newest {health.judged:,} challengers did not pass ({share(health.gate_failure_share)})"
-    said += f"; more than {share(limit)} is said." if limit is not None else "."
+    said += f"; the limit is {share(limit)}." if limit is not None else "."
     return Chart(
         title=title,
         svg=draw_both(lambda width: _refusals(shown, rows, limit, width), title, keys),

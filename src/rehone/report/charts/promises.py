@@ -111,7 +111,7 @@ def _said(track: TrackRecord, shown: int) -> str:
     part = f" The newest {shown:,} are drawn." if shown < len(track.forecasts) else ""
     if not track.matured:
         return f"{track.promotions:,} promotions, none of which can be held against labels yet.{part}"
-    return f"{track.covered:,} of {track.matured:,} promotions whose labels are due brought what was promised; {len(track.regrets):,} are regretted.{part}"
+    return f"{track.covered:,} of {track.matured:,} promotions whose labels are due brought what was promised; {len(track.regrets):,} regretted.{part}"
 
 
 def _table_row(one: Realised) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ def importance(figures: Figures | None) -> Chart | None:
         for one, label in zip(shown, labels([one.feature for one in shown]), strict=True)
     ]
     title = "What each feature is worth to the challenger"
-    said = f"{every[0].feature} is worth most: without it, ROC-AUC falls by {fixed(every[0].value)} on {figures.importance_rows:,} rows."
+    said = f"{every[0].feature} is worth most: with its values shuffled, ROC-AUC falls by {fixed(every[0].value)} on {figures.importance_rows:,} rows."
     said += f" The first {len(shown)} of {len(every):,} are drawn." if len(shown) < len(every) else ""
     said += f" {figures.importance_left_out:,} more were not asked." if figures.importance_left_out else ""
     return Chart(
@@ -241,7 +241,7 @@ def candidates(record: RunRecord) -> Chart | None:
     winner = next((one for one in shown if one.winner), None)
     title = "Candidates by cross-validated ROC-AUC"
     said = (
-        f"{winner.name} on the {winner.window} window won, mean {fixed(winner.cv_roc_auc_mean)}"
+        f"{winner.name} on {winner.window} rows won, mean {fixed(winner.cv_roc_auc_mean)}"
         if winner
         else "No candidate won"
     )
