@@ -70,7 +70,7 @@ def _version(config: Config, past: room.Past, asked: str) -> str | None:
         raise NotFound(f"{len(found)} versions begin with {wanted}: write more of it, as {found[0][:12]}")
     if not found:
         raise NotFound(
-            f"no version begins with {wanted}, and it is no date: `rehone versions` lists versions, a date is "
+            f"no version begins with {wanted}, and it is no date: `rehone history` lists versions, a date is "
             "written as 2026-08-31 or 2026-08-31T14:00"
         )
     return found[0]
@@ -87,7 +87,7 @@ def _asked(config: Config, asked: str) -> room.Asked:
     except ValueError:
         raise NotFound(
             f"{text!r} is neither a date nor a version: write a date as 2026-08-31 or 2026-08-31T14:00, a version as "
-            "`rehone versions` lists it"
+            "`rehone history` lists it"
         ) from None
     ends = moment(day + timedelta(days=1), config) - timedelta(microseconds=1)
     return room.Asked(text=text, moment=ends, begins=moment(day, config))
