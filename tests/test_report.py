@@ -32,7 +32,12 @@ from rehone.records import (
     Deployment,
     DeploymentAction,
     DeploymentState,
+    Evidence,
+    FeatureDrift,
+    FeatureKind,
+    Figures,
     Health,
+    Histogram,
     Metrics,
     Outcome,
     ProjectStatus,
@@ -47,6 +52,7 @@ from rehone.records import (
     Window,
 )
 from rehone.report import Book, Site, layout, one_file, page
+from rehone.report.views import drift
 from rehone.report.views import runs as table
 from rehone.report.views.direction import direction
 from rehone.report.wording import days, fixed, moment, number, prose, signed, slug, told, took
@@ -492,6 +498,81 @@ def test_one_file_says_how_many_of_too_many_runs_it_has(year: Book, monkeypatch:
 def test_an_open_run_is_under_way_and_took_no_time_yet() -> None:
     said = parts(page(book(summary(0, None)), "runs", Site())).text
     assert "… under way – – – – – – –" in said
+
+
+# --- drift --------------------------------------------------------------------------------------
+
+
+def drifted(*features: FeatureDrift, checks: tuple[Check, ...] = (), drawn: bool = True) -> Book:
+    """Make a book of one run that saw these features move."""
+    run = summary(1, sentence="nothing acts")
+    evidence = Evidence(as_of=run.as_of, champion=LIVE, window=Window(NOW, NOW), rows=500, drift=features)
+    seen = record(run, evidence=evidence, trigger=TriggerDecision(kind=None, reason="nothing acts", checks=checks))
+    shape: dict[str, Any] = {"kind": FeatureKind.NUMERIC, "bins": ("up to 3", "above 3", "missing")}
+    histograms = tuple(Histogram(name=f.feature, reference=(50, 40, 0), current=(10, 70, 9), **shape) for f in features)
+    figures = {run.run_id: Figures(histograms=histograms)} if drawn else {}
+    return live_book(run, recent=(seen,), figures=figures)
+
+
+def features_of(html: str) -> list[str]:
+    """Return the features in the table of drift, from the first row to the last."""
+    (body,) = re.findall(r"<caption[^>]*>How far each feature moved</caption>.*?<tbody>(.*?)</tbody>", html, re.DOTALL)
+    return [
+        re.sub("<[^>]+>", "", one).strip() for one in re.findall(r'<th scope="row"[^>]*>(.*?)</th>', body, re.DOTALL)
+    ]
+
+
+def test_features_stand_in_the_order_of_what_they_ask_for_and_what_was_not_measured_is_last() -> None:
+    checks = (
+        Check(name="psi", subject="calm", status=CheckStatus.OK, value=0.9, limit=1.2, detail="below 1.2"),
+        Check(name="psi", subject="moved", status=CheckStatus.ACT, value=0.4, limit=0.3, detail="beyond 0.3"),
+        Check(name="psi", subject="stirred", status=CheckStatus.WARN, value=0.2, limit=0.3, detail="a warning"),
+    )
+    moved = (
+        FeatureDrift(feature="calm", psi=0.9),
+        FeatureDrift(feature="gone", psi=None, detail="no rows to compare"),
+        FeatureDrift(feature="stirred", psi=0.2),
+        FeatureDrift(feature="moved", psi=0.4),
+    )
+    html = page(drifted(*moved, checks=checks), "drift", Site())
+    assert features_of(html) == ["moved", "stirred", "calm", "gone"]
+    said = parts(html).text
+    assert "✕ act moved 0.4 0.3" in said
+    assert "? unknown gone – –" in said
+
+
+def test_a_fault_of_the_feed_acts_by_name_unless_the_feature_is_ignored() -> None:
+    broken = FeatureDrift(feature="amount", psi=3.0, incident="missing")
+    ignored = FeatureDrift(feature="season", psi=3.0, incident="unseen", ignored="listed in trigger.ignore")
+    said = parts(page(drifted(broken, ignored), "drift", Site())).text
+    assert "✕ act amount" in said
+    assert "feed: missing." in said
+    assert "✓ ok season" in said
+
+
+def test_each_feature_leads_to_its_histogram_which_has_its_figures_as_a_table() -> None:
+    html = page(drifted(FeatureDrift(feature="Amount €", psi=0.4)), "drift", Site())
+    found = parts(html)
+    anchor = f"hist-{slug('Amount €')}"
+    assert anchor in set(found.all("id"))
+    assert f"#{anchor}" in set(found.all("href"))
+    assert "missing" in found.text
+
+
+def test_of_many_features_those_that_moved_most_are_drawn_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "DRAWN", 2)
+    many = [FeatureDrift(feature=f"f{n}", psi=n / 100) for n in range(5)]
+    html = page(drifted(*many), "drift", Site())
+    assert "2 of 5 features are drawn, those first that moved most." in html
+    assert 'id="hist-f4"' in html
+    assert 'id="hist-f2"' not in html
+    assert len(features_of(html)) == 5
+
+
+def test_a_run_without_figures_says_that_its_histograms_are_not_there() -> None:
+    html = page(drifted(FeatureDrift(feature="a", psi=0.4), drawn=False), "drift", Site())
+    assert "The histograms of this run were not kept, or are gone." in html
+    assert features_of(html) == ["a"]
 
 
 # --- what comes next ----------------------------------------------------------------------------
