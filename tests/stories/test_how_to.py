@@ -54,6 +54,15 @@ def test_a_fleet_can_be_pasted(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+def test_a_breaker_that_stops_retraining_can_be_pasted(tmp_path: Path) -> None:
+    """Three challengers are rejected, the fourth run trains nothing and says why."""
+    done = shell("".join(blocks("health.md")).replace("../stuck", str(tmp_path / "stuck")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("rejected: ROC-AUC") == 3
+    assert "retraining  has stopped: 3 challengers lost in a row" in done.stdout
+
+
+@pytest.mark.soak
 def test_the_closed_loop_can_be_pasted(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -94,6 +94,8 @@ def test_quiet_predictions_are_quiet_and_the_record_says_what_was_served(lived: 
     assert (evidence.origin, evidence.rows) == ("served", 14 * 60)
     assert evidence.coverage is not None
     assert (evidence.coverage.due, evidence.coverage.labelled) == (14 * 60, 14 * 60)
+    assert evidence.newest_label is not None
+    assert evidence.newest_label.date() == START + timedelta(days=85)
     assert [(v.version, v.predictions) for v in evidence.served] == [(record.champion, 14 * 60)]
     assert evidence.recall is not None
     assert evidence.recall == evidence.served[0].recall
