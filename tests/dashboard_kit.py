@@ -67,14 +67,14 @@ class Dashboard:
 
 
 @contextlib.contextmanager
-def dashboard(*projects: Path, token: bool = False, root: Path | None = None) -> Iterator[Dashboard]:
-    """Serve projects from a thread; with `token`, its file is written into `root`."""
+def dashboard(*projects: Path, token: bool = False, port: int = 0) -> Iterator[Dashboard]:
+    """Serve projects from a thread; with `token`, its file is written into the first."""
     file = None
     if token:
-        file = (root or projects[0]) / "token"
+        file = projects[0] / "token"
         file.write_text(f"{TOKEN}\n")
         file.chmod(0o600)
-    asked = settings([str(project) for project in projects], port=0, token_file=file)
+    asked = settings([str(project) for project in projects], port=port, token_file=file)
     up, said = threading.Event(), list[str]()
 
     def say(sentence: str) -> None:

@@ -82,6 +82,8 @@ def test_a_page_says_when_the_dashboard_is_gone_and_goes_on_when_it_is_back(own:
         until(page, "() => document.querySelector('#live').textContent === 'live'")
     until(page, "() => document.querySelector('#live').textContent.startsWith('not live')")
     assert page.locator("main h2").first.is_visible()
+    with dashboard(own.root, port=shown.port):
+        until(page, "() => document.querySelector('#live').textContent === 'live'")
     context.close()
 
 

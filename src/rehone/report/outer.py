@@ -52,7 +52,6 @@ class Frame:
 
     title: str
     made_at: datetime
-    home: str = "/"
     state: str = ""
     state_at: str = ""
     refresh_seconds: float | None = None
