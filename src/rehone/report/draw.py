@@ -98,7 +98,11 @@ def draw(spec: Spec, name: str, keys: Sequence[Key] = (), *, kind: str = "compac
     Raises:
         RehoneError: the extra `report` is not installed.
     """
-    whole = {"autosize": {"type": "fit-x", "contains": "padding"}, "padding": 4, **spec}
+    whole = {
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "padding": {"left": 4, "top": 4, "right": 14, "bottom": 4},
+        **spec,
+    }
     text = json.dumps(_clean([whole, name, [asdict(key) for key in keys], kind, links]), allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     with _lock:
