@@ -154,9 +154,16 @@ def test_alarms_beyond_chance_are_said() -> None:
     found = check(of(*loud), "false_alarms")
     assert (found.status, found.value, found.n) == (WARN, 7, 365)
     assert found.detail == (
-        "drift went beyond its limit 7 times in 365 days that were looked at, chance gives 1 "
-        "(trigger.false_alarms_per_year is 1)"
+        "drift went beyond its limit 7 times in 365 days that were looked at without a challenger that was better beyond "
+        "chance, 1 are expected (trigger.false_alarms_per_year is 1)"
     )
+
+
+def test_an_alarm_that_brought_a_better_challenger_was_right() -> None:
+    quiet = [looked(n, acts=n == 100) for n in range(200, 50, -1)]
+    better = looked(40, acts=True, difference=(0.03, 0.01, 0.05))
+    perhaps = looked(5, acts=True, difference=(0.03, 0.0, 0.06))
+    assert of(*quiet, better, perhaps).alarms == 2
 
 
 def test_a_single_alarm_is_never_too_many() -> None:

@@ -110,8 +110,9 @@ def _false_alarms(found: Health, accepted: float) -> Check:
     if not found.days:
         return replace(check, status=UNKNOWN, value=None, limit=None, detail="drift was not measured in the past year")
     said = (
-        f"drift went beyond its limit {_times(found.alarms)} in {_count(int(found.days), 'day')} that were looked at, "
-        f"chance gives {found.alarms_accepted:.2g} (trigger.false_alarms_per_year is {accepted:g})"
+        f"drift went beyond its limit {_times(found.alarms)} in {_count(int(found.days), 'day')} that were looked at "
+        "without a challenger that was better beyond chance, "
+        f"{found.alarms_accepted:.2g} are expected (trigger.false_alarms_per_year is {accepted:g})"
     )
     if found.alarms < 2 or _at_least(found.alarms, found.alarms_accepted) >= BY_CHANCE:
         return replace(check, detail=said)

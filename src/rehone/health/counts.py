@@ -22,18 +22,23 @@ def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
 
 
 def alarms(runs: Iterable[RunSummary], window_days: float) -> tuple[int, int]:
-    """Return how often drift went beyond its limit, and on how many days it was looked at.
+    """Return how often drift went beyond its limit for nothing, as far as is known, and on how many days it was looked at.
 
-    Days whose windows share rows tell of the same drift: they are one alarm, with those between them.
+    Days whose windows share rows tell of the same drift: they are one alarm, with those between them. One on which a
+    challenger was better than the champion beyond chance was right, and is not counted.
     """
     acted: dict[date, bool] = {}
+    right: set[date] = set()
     for run in runs:
+        day = run.as_of.date()
         if run.worst_psi is not None:
-            day = run.as_of.date()
             acted[day] = acted.get(day, False) or run.drift_acts
+        if run.difference is not None and run.difference[1] > 0:
+            right.add(day)
     days = sorted(day for day, acts in acted.items() if acts)
-    apart = [after for before, after in pairwise(days) if (after - before).days >= window_days]
-    return len(days[:1]) + len(apart), len(acted)
+    apart = [number for number, (a, b) in enumerate(pairwise(days), 1) if (b - a).days >= window_days]
+    stories = [days[start:end] for start, end in pairwise([0, *apart, len(days)])]
+    return sum(bool(story) and not right.intersection(story) for story in stories), len(acted)
 
 
 def live_roc_auc(runs: Iterable[RunSummary]) -> list[float]:

@@ -123,8 +123,8 @@ class Health:
     """How the pipeline itself does, over its `runs` closed runs of the past year.
 
     `gate_failure_share` is `refused`, whatever the gate did not let pass, of the newest `judged` challengers. `alarms` is
-    how often drift went beyond its limit (days whose windows share rows count once) on `days` days that were looked at, against
-    `alarms_accepted` of the false-alarm budget.
+    how often, on `days` days that were looked at, drift went beyond its limit (days whose windows share rows count once) and
+    no challenger was better beyond chance, against `alarms_accepted` of the false-alarm budget.
     `run_seconds` are the run times of trained runs, oldest first. `declines`: so many retrains in a row went live
     with a smaller holdout ROC-AUC than the one before. `waiting` are runs that wait for a person.
     """
