@@ -154,8 +154,8 @@ def test_alarms_beyond_chance_are_said() -> None:
     found = check(of(*loud), "false_alarms")
     assert (found.status, found.value, found.n) == (WARN, 7, 365)
     assert found.detail == (
-        "drift went beyond its limit 7 times in 365 days that were looked at without a challenger that was better beyond "
-        "chance, 1 are expected (trigger.false_alarms_per_year is 1)"
+        "7 drift alarms that no better challenger proved right, in 365 days that were looked at; 1 by chance is accepted "
+        "(trigger.false_alarms_per_year is 1)"
     )
 
 

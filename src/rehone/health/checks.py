@@ -110,9 +110,9 @@ def _false_alarms(found: Health, accepted: float) -> Check:
     if not found.days:
         return replace(check, status=UNKNOWN, value=None, limit=None, detail="drift was not measured in the past year")
     said = (
-        f"drift went beyond its limit {_times(found.alarms)} in {_count(int(found.days), 'day')} that were looked at "
-        "without a challenger that was better beyond chance, "
-        f"{found.alarms_accepted:.2g} are expected (trigger.false_alarms_per_year is {accepted:g})"
+        f"{_count(found.alarms, 'drift alarm')} that no better challenger proved right, in "
+        f"{_count(int(found.days), 'day')} that were looked at; {found.alarms_accepted:.2g} by chance is accepted "
+        f"(trigger.false_alarms_per_year is {accepted:g})"
     )
     if found.alarms < 2 or _at_least(found.alarms, found.alarms_accepted) >= BY_CHANCE:
         return replace(check, detail=said)
@@ -175,10 +175,6 @@ def _run_time(seconds: Sequence[float]) -> Check:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _times(number: int) -> str:
-    return {0: "0 times", 1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
 def _days(number: float) -> str:
