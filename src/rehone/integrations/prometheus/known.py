@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rehone import api
+from rehone.api.wellbeing import health_of
 from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.records import Deployment, Health, RunRecord, RunSummary
@@ -47,7 +48,7 @@ def known(config: Config) -> Known:
     return Known(
         config=config,
         runs=runs,
-        health=api.health(config),
+        health=health_of(config, runs),
         head=head,
         since=_since(log_of_deployments),
         live_as_of=_live_as_of(config, head),
