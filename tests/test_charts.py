@@ -705,8 +705,16 @@ def test_figures_on_an_axis_are_round() -> None:
 
 
 def test_names_that_are_cut_alike_are_told_apart() -> None:
-    long = "a name of more letters than fit "
-    assert labels([long + "one", long + "two", "short"], 20) == ["a name of more… #1", "a name of more… #2", "short"]
+    long = "a name of more letters than fit in here, "
+    assert labels([long + "one", long + "two", "short"], 21) == [
+        "a name of … here, one",
+        "a name of … here, two",
+        "short",
+    ]
+    assert labels([f"begins alike, {n} and ends alike" for n in "ab"], 21) == [
+        "begins a…s alike #1",
+        "begins a…s alike #2",
+    ]
 
 
 def test_texts_that_would_run_into_each_other_are_left_out() -> None:

@@ -112,12 +112,17 @@ def clipped(text: str, length: int = 220) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
-def labels(names: Sequence[str], most: int = 26) -> list[str]:
-    """Write names briefly; those that are cut to the same words are told apart by their number."""
-    short = [clipped(name, most) or "-" for name in names]
-    return [
-        label if short.count(label) == 1 else f"{clipped(label, most - 5)} #{i + 1}" for i, label in enumerate(short)
-    ]
+def labels(names: Sequence[str], most: int = 22) -> list[str]:
+    """Write names briefly; those that are cut to the same letters are told apart by their number."""
+    cut = [short(name, most) or "-" for name in names]
+    return [label if cut.count(label) == 1 else f"{short(label, most - 5)} #{i + 1}" for i, label in enumerate(cut)]
+
+
+def short(name: str, most: int) -> str:
+    """Cut a name in its middle, for names begin alike and differ at their end."""
+    name = " ".join(name.split())
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def spaced(rows: Sequence[Row], places: Sequence[float], needed: Sequence[float]) -> list[Row]:

@@ -140,7 +140,7 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
     most, least = (MOST_RUNS_NARROW, 8) if width == NARROW else (MOST_RUNS, 16)  # fewer would be very broad cells
     runs, table = runs[-most:], table[-most:]
     drawn = features[:MOST_FEATURES]
-    names = dict(zip(drawn, labels(drawn, 18), strict=True))
+    names = dict(zip(drawn, labels(drawn, 16), strict=True))
     rows = [
         _row(names[name], column, record, name, cells[name])
         for column, (record, cells) in enumerate(zip(runs, table, strict=True))
@@ -160,7 +160,7 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
             "type": "nominal",
             "title": None,
             "scale": {"domain": list(names.values()), "padding": 0.08},
-            "axis": {"labelLimit": 110, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False},
+            "axis": {"labelLimit": 135, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False},
         },
         "href": {"field": "href", "type": "nominal"},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rehone.records import CandidateResult, Check, Figures, RunRecord, Verdict, short_id
-from rehone.report.charts.axes import STATUS, Row, clipped, data, described, labels, linear, quantity, raw
+from rehone.report.charts.axes import STATUS, Row, clipped, data, described, labels, linear, quantity, raw, short
 from rehone.report.charts.chart import Chart
 from rehone.report.draw import COMPACT, Key, Spec, draw
 from rehone.report.wording import DASH, fixed, number, words
@@ -79,7 +79,7 @@ def _bout(check: Check, place: int) -> Row:
         "least": ahead if ends[0] is None else ends[0],
         "most": ahead if ends[1] is None else ends[1],
         "colour": colour,
-        "name": f"{glyph} {clipped(_name(check), 26)}",
+        "name": f"{glyph} {short(_name(check), 26)}",
         "real": _real(check),
         "said": f"{_name(check)}, {word}: {_real(check)}, margin {_signed(check.limit)}",
     }
@@ -225,7 +225,7 @@ def _worth(rows: Sequence[Row]) -> Spec:
 
 
 def _named(names: Sequence[str]) -> Spec:
-    axis = {"labelLimit": 200, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
+    axis = {"labelLimit": 220, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
     return {"field": "label", "type": "nominal", "title": None, "scale": {"domain": list(names)}, "axis": axis}
 
 
@@ -235,7 +235,7 @@ def candidates(record: RunRecord) -> Chart | None:
     if not scored:
         return None
     shown = sorted(scored, key=lambda one: (not one.winner, -(one.cv_roc_auc_mean or 0.0)))[:MOST_ROWS]
-    named = labels([f"{'★ ' if one.winner else ''}{one.name}, {one.window}" for one in shown], 34)
+    named = labels([f"{'★ ' if one.winner else ''}{one.name}, {one.window}" for one in shown], 28)
     rows = [row for one, label in zip(shown, named, strict=True) for row in _folds(one, label)]
     failed = [one for one in record.candidates if one.error is not None]
     winner = next((one for one in shown if one.winner), None)
