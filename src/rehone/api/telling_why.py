@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from rehone.api.door import Where, config_of, lost_store, moment, now
@@ -12,10 +13,12 @@ from rehone.api.standing import deployments
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError
 from rehone.records import RunRecord, Why
-from rehone.report import why as room
 from rehone.runlog import RunLog
 from rehone.runlog.summaries import summaries
 from rehone.store import Store, has_store
+
+if TYPE_CHECKING:
+    from rehone.report.why import Asked, Past
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,13 @@ def why(project: Where, asked: str) -> Why:
         NotFound: it is neither a date nor the unique beginning of a version; or the store is gone.
         Corrupt: the ledger or the deployment log cannot be read.
     """
+    from rehone.report.why import Past, of_version, on
+
     config = config_of(project)
     runlog = RunLog.of(config)
     if (lost := lost_store(config, runlog)) is not None:
         raise NotFound(lost.sentence)
-    past = room.Past(
+    past = Past(
         deployments=deployments(config),
         runs=summaries(config),
         record=lambda run_id: _record(runlog, run_id),
@@ -45,8 +50,8 @@ def why(project: Where, asked: str) -> Why:
         now=now(),
     )
     if (version := _version(config, past, asked)) is not None:
-        return room.of_version(asked, version, past)
-    return room.on(_asked(config, asked), past)
+        return of_version(asked, version, past)
+    return on(_asked(config, asked), past)
 
 
 def _record(runlog: RunLog, run_id: str) -> RunRecord | None:
@@ -57,7 +62,7 @@ def _record(runlog: RunLog, run_id: str) -> RunRecord | None:
         return None
 
 
-def _version(config: Config, past: room.Past, asked: str) -> str | None:
+def _version(config: Config, past: Past, asked: str) -> str | None:
     """Return the version that begins so, also one that was removed since; None where a date was asked for."""
     wanted = asked.strip().lower()
     if not _VERSION.fullmatch(wanted):
@@ -76,13 +81,15 @@ def _version(config: Config, past: room.Past, asked: str) -> str | None:
     return found[0]
 
 
-def _asked(config: Config, asked: str) -> room.Asked:
+def _asked(config: Config, asked: str) -> Asked:
     """Read a day or a moment in the zone of the data."""
+    from rehone.report.why import Asked
+
     text = asked.strip()
     try:
         if not _DAY.fullmatch(text):
             datetime.fromisoformat(text)
-            return room.Asked(text=text, moment=moment(text, config))
+            return Asked(text=text, moment=moment(text, config))
         day = date.fromisoformat(text)
     except ValueError:
         raise NotFound(
@@ -90,4 +97,4 @@ def _asked(config: Config, asked: str) -> room.Asked:
             "`rehone history` lists it"
         ) from None
     ends = moment(day + timedelta(days=1), config) - timedelta(microseconds=1)
-    return room.Asked(text=text, moment=ends, begins=moment(day, config))
+    return Asked(text=text, moment=ends, begins=moment(day, config))
