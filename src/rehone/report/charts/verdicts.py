@@ -150,7 +150,7 @@ def _cuts(rows: Sequence[Row]) -> list[Row]:
 
 def _name(check: Check) -> str:
     if check.name == "anchor":
-        return f"best past champion {short_id(check.subject)}"
+        return f"past champion {short_id(check.subject)}"
     return _NAMES.get(check.name) or (f"recall where {check.subject}" if check.name == "slice" else words(check.name))
 
 
