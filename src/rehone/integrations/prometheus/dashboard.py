@@ -165,7 +165,7 @@ PANELS: Final = (
     ),
     Panel(
         title="Drift alarms of the past year",
-        said="How often drift went beyond its limit, and how often chance alone may.",
+        said="Alarms that no better challenger proved right, and how many chance alone may give.",
         kind="stat",
         asks={"alarms": _of("drift_alarms"), "accepted": _of("drift_alarms_accepted")},
     ),

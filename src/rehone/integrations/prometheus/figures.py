@@ -194,7 +194,9 @@ def _drift(known: Known, lay: _Layout) -> Iterator[Metric]:
     days = known.health.days
     yield lay.gauge("drift_looks", "On how many days of the past year drift was looked at", days)
     yield lay.gauge(
-        "drift_alarms", "How often in the past year drift went beyond its limit", known.health.alarms if days else None
+        "drift_alarms",
+        "Drift alarms of the past year that no better challenger proved right",
+        known.health.alarms if days else None,
     )
     yield lay.gauge(
         "drift_alarms_accepted",
