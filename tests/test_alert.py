@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import pytest
 
 from rehone import alert
 from rehone.alert import words
-from rehone.config import parse_config
+from rehone.config import Config, parse_config
 from rehone.config.people import Alerts
 from rehone.errors import ConfigError
 from rehone.records import (
@@ -433,6 +434,28 @@ def test_every_moment_of_a_year_is_quiet_exactly_between_a_night_and_its_morning
         now += timedelta(minutes=15)
     assert len(ends) == 365
     assert {(end.astimezone(PARIS).hour, end.astimezone(PARIS).minute) for end in ends} == {(6, 45)}
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("https://chat.example:8443/services/T0/secret?key=1", "https://chat.example:8443/..."),
+        ("https://chat.example?key=secret", "https://chat.example/..."),
+        ("https://chat.example/#secret", "https://chat.example/..."),
+        ("https://chat.example/", "https://chat.example/"),
+    ],
+)
+def test_records_keep_the_host_of_a_webhook_and_the_digest_is_of_what_they_keep(
+    address: str, kept: str, tmp_path: Path
+) -> None:
+    """The path of such an address often is all that keeps others from posting there."""
+    config = parse_config(f'[alerts]\nwebhook = "{address}"\n', root=tmp_path)
+    recorded = config.as_recorded()
+    assert recorded["alerts"]["webhook"] == kept
+    assert config.alerts.webhook == address
+    assert {**config.as_json(), "alerts": recorded["alerts"]} == recorded
+    read_again = Config(**recorded, root=tmp_path)
+    assert (read_again.as_recorded(), read_again.sha256) == (recorded, config.sha256)
 
 
 @pytest.mark.parametrize(

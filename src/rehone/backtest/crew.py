@@ -93,7 +93,7 @@ def _written(history: History, shelf: Shelf, days: Sequence[datetime], windows: 
     disk.replace(shelf.folder / "history.arrow", held.getvalue(), lasting=False)  # others may be reading it
     job = shelf.folder / "job.json"
     said = {
-        "config": history.config.as_json(),
+        "config": history.config.as_recorded(),
         "root": str(history.config.root),
         "features": history.features,
         "windows": list(windows),

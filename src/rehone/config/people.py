@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +26,15 @@ AlertName = Literal[
     "regret",
 ]
 _QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
+
+def host_alone(address: str | None) -> str | None:
+    """Return an address with all that follows its host left out; done twice, it is the same."""
+    if address is None:
+        return None
+    split = urlsplit(address)
+    rest = split.path.strip("/") or split.query or split.fragment
+    return f"{split.scheme}://{split.netloc}/..." if rest else address
 
 
 class Health(Section):

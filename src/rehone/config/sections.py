@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from rehone.config.base import Positive, Section, Share
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers, passwords
-from rehone.config.people import Alerts, Dashboard, Health, Metrics
+from rehone.config.people import Alerts, Dashboard, Health, Metrics, host_alone
 from rehone.config.replays import Backtest
 from rehone.config.service import Predictions, Serve, Shadow
 from rehone.config.training import Train
@@ -430,10 +430,16 @@ class Config(Section):
         plain: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return plain
 
+    def as_recorded(self) -> dict[str, Any]:
+        """Return every key with its value as records keep it: of an address whose path may be a secret, the host alone."""
+        plain = self.as_json()
+        plain["alerts"]["webhook"] = host_alone(self.alerts.webhook)
+        return plain
+
     @property
     def sha256(self) -> str:
-        """Return the digest of every key and value, wherever the project lies."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+        """Return the digest of every key and value that records keep, wherever the project lies."""
+        return hashlib.sha256(json.dumps(self.as_recorded(), sort_keys=True).encode()).hexdigest()
 
 
 def section_model(name: str) -> type[BaseModel]:

@@ -92,7 +92,7 @@ def _open(runlog: RunLog, door: Door) -> tuple[Draft, Approval]:
 
 
 def _refuse_changed(config: Config, record: RunRecord) -> None:
-    now, then = config.as_json(), record.config
+    now, then = config.as_recorded(), record.config
     problems = [
         f"[{section}] was changed since run {record.run_id} was judged ({', '.join(_changed(now, then, section))}): put it "
         f"back, or `rehone reject {record.run_id} --because TEXT` and run again"

@@ -280,7 +280,7 @@ def _opening(config: Config, door: Door) -> RunRecord:
         rehone_version=rehone.__version__,
         git_commit=door.git_commit,
         config_sha256=config.sha256,
-        config=config.as_json(),
+        config=config.as_recorded(),
     )
 
 

@@ -6,16 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from rehone.records import RunRecord
 
 ABSENT = "not there"
 """What is said of a key that a record does not have, as one of an older Rehone."""
-
-
-_SECRET = ("alerts.webhook",)
-"""Addresses that are shown without their path, which often is all that keeps others from posting there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +44,7 @@ def _keys(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> 
     for name in sorted({*before, *now}):
         key = f"{path}{name}"
         if name not in before or name not in now:
-            yield Difference(key=key, before=_side(before, name, key), now=_side(now, name, key))
+            yield Difference(key=key, before=_side(before, name), now=_side(now, name))
         elif before[name] != now[name]:
             yield from _changed(before[name], now[name], key)
 
@@ -62,7 +57,7 @@ def _changed(before: object, now: object, key: str) -> Iterator[Difference]:
             if old != new:
                 yield from _changed(old, new, f"{key}[{n}]")
     else:
-        yield Difference(key=key, before=_written(before, key), now=_written(now, key))
+        yield Difference(key=key, before=_written(before), now=_written(now))
 
 
 def _alike(before: object, now: object) -> bool:
@@ -72,16 +67,13 @@ def _alike(before: object, now: object) -> bool:
     return all(isinstance(each, dict) for each in (*before, *now))
 
 
-def _side(config: Mapping[str, Any], name: str, key: str) -> str:
-    return _written(config[name], key) if name in config else ABSENT
+def _side(config: Mapping[str, Any], name: str) -> str:
+    return _written(config[name]) if name in config else ABSENT
 
 
-def _written(value: object, key: str) -> str:
+def _written(value: object) -> str:
     if value is None:
         return "not set"
     if isinstance(value, dict):
         return f"{len(value)} keys" if len(value) != 1 else "1 key"
-    if key in _SECRET and isinstance(value, str):
-        address = urlsplit(value)
-        value = f"{address.scheme}://{address.hostname}/..."
     return json.dumps(value, ensure_ascii=False)
