@@ -75,6 +75,7 @@ from rehone.records import (
 )
 from rehone.report import again
 from rehone.report.told import Told
+from rehone.runlog.brief import brief
 
 REHONE = str(Path(sys.executable).with_name("rehone"))
 BIKES = Path(__file__).parents[1] / "examples" / "bike_high_demand" / "bike_high_demand.parquet"
@@ -646,7 +647,7 @@ def test_every_page_fits_the_width(width: int) -> None:
         run_lines(Told(record=_whole()), ".", width=max(width, 80)),
         version_lines(_version(), ".", width=max(width, 80)),
         status_lines(_status(), ".", width=max(width, 80), now=JUNE),
-        history_lines((_whole(), _record(status=RunStatus.INCONCLUSIVE)), ".", width=max(width, 80)),
+        history_lines([brief(_whole()), brief(_record(status=RunStatus.INCONCLUSIVE))], ".", width=max(width, 80)),
         preview_lines(_preview(), max(width, 80)),
     ]
     assert [line for page in pages for line in _plain(page) if len(line) > max(width, 80)] == []
@@ -793,7 +794,9 @@ def test_history_is_a_table_of_runs_oldest_first() -> None:
         status=RunStatus.SKIPPED,
         trigger=TriggerDecision(kind=None, reason="nothing has changed"),
     )
-    assert _plain(history_lines((skipped, _whole(), replace(_record(), status=None)), ".", width=80)) == [
+    assert _plain(
+        history_lines([*map(brief, (skipped, _whole(), replace(_record(), status=None)))], ".", width=80)
+    ) == [
         "  run                            as of       ended       trigger  version",
         "  20260531T020000000000Z-000000  2026-05-31  skipped     -        -",
         "  20260601T020000000000Z-a1b2c3  2026-06-01  deployed    drift    8f3a91c",
@@ -823,7 +826,7 @@ def test_deployments_that_no_run_made_stand_below_the_history() -> None:
 
 
 def test_an_entry_of_the_json_history_has_the_promised_keys() -> None:
-    entry = history_entry(_whole())
+    entry = history_entry(brief(_whole()))
     promised = {name: entry[name] for name in ("run_id", "status", "trigger", "started_at")}
     assert promised == {
         "run_id": RUN,
@@ -831,7 +834,7 @@ def test_an_entry_of_the_json_history_has_the_promised_keys() -> None:
         "trigger": "drift",
         "started_at": "2026-06-01T02:00:00Z",
     }
-    quiet = history_entry(_record(status=None, trigger=TriggerDecision(kind=None, reason="")))
+    quiet = history_entry(brief(_record(status=None, trigger=TriggerDecision(kind=None, reason=""))))
     assert (quiet["status"], quiet["trigger"]) == (None, None)
 
 

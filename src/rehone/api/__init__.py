@@ -20,7 +20,7 @@ from rehone.api.forecasting import forecasts
 from rehone.api.replaying import replay
 from rehone.api.reporting import book, report
 from rehone.api.running import STAGES, check, close_run, resume_run, run_pipeline, run_stage
-from rehone.api.standing import deployments, doctor, history, show, status
+from rehone.api.standing import deployments, doctor, history, runs, show, status
 from rehone.api.telling import deliveries, tell
 from rehone.api.telling_why import why
 from rehone.api.versions import load, rollback
@@ -57,6 +57,7 @@ __all__ = [
     "rollback",
     "run_pipeline",
     "run_stage",
+    "runs",
     "show",
     "status",
     "tell",

@@ -15,8 +15,19 @@ from rehone.api.telling import subjects, tell
 from rehone.api.wellbeing import stopped
 from rehone.config import Config
 from rehone.errors import Corrupt, NotFound, RehoneError
-from rehone.records import Approval, Check, CheckStatus, Deployment, ModelVersion, ProjectStatus, RunRecord, short_id
+from rehone.records import (
+    Approval,
+    Check,
+    CheckStatus,
+    Deployment,
+    ModelVersion,
+    ProjectStatus,
+    RunRecord,
+    RunSummary,
+    short_id,
+)
 from rehone.runlog import RunLog
+from rehone.runlog.summaries import summaries
 from rehone.store import Store, has_store
 
 
@@ -116,6 +127,17 @@ def _staged(store: Store) -> str:
 def history(project: Where = ".") -> tuple[RunRecord, ...]:
     """Return the record of every run, oldest first."""
     return RunLog.of(config_of(project)).records()
+
+
+def runs(project: Where = ".") -> tuple[RunSummary, ...]:
+    """Return every run in brief, oldest first: from an index, so that ten thousand cost one file.
+
+    A record that cannot be read is told from its line in the ledger.
+
+    Raises:
+        Corrupt: the ledger cannot be read.
+    """
+    return tuple(sorted(summaries(config_of(project)), key=lambda run: (run.started_at, run.run_id)))
 
 
 def deployments(project: Where = ".") -> tuple[Deployment, ...]:

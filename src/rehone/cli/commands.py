@@ -235,12 +235,12 @@ def history(project: str, limit: int | None, as_json: bool) -> int:
     from rehone import api
     from rehone.cli.status import history_entry, history_lines, manual_lines
 
-    records = api.history(project)
-    records = records[-limit:] if limit else records
+    runs = api.runs(project)
+    runs = runs[-limit:] if limit else runs
     if as_json:
-        print_json([history_entry(record) for record in records])
+        print_json([history_entry(run) for run in runs])
     else:
-        print_lines(history_lines(records, project, width=_width()))
+        print_lines(history_lines(runs, project, width=_width()))
         print_lines(manual_lines(api.deployments(project), width=_width()))
     return endings.GOOD
 
@@ -265,7 +265,9 @@ def show(ref: str, project: str, as_json: bool) -> int:
     if as_json:
         print_json(found)
     elif isinstance(found, RunRecord):
-        said = run_lines(told(project, found), project, width=_width(), deliveries=api.deliveries(project, found.run_id))
+        said = run_lines(
+            told(project, found), project, width=_width(), deliveries=api.deliveries(project, found.run_id)
+        )
         print_lines(said)
     else:
         print_lines(version_lines(found, project, width=_width()))

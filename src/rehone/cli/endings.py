@@ -115,8 +115,15 @@ def _terminate(_signum: int, _frame: FrameType | None) -> None:
 def _stop(code: int, sentence: str, session: Session) -> int:
     if session.debug:
         traceback.print_exc()
-    click.echo(sentence, err=True)
+    _say(sentence)
     return code
+
+
+def _say(text: str) -> None:
+    """Write to stderr, without what could steer a terminal: what a sentence quotes comes from files and people."""
+    from rehone.cli.text import clean
+
+    click.echo(clean(text), err=True)
 
 
 class _Stderr(logging.Handler):
@@ -133,7 +140,7 @@ class _Stderr(logging.Handler):
         line = f"{record.levelname.lower()}: {said}{f' (run {run})' if run else ''}"
         if self._debug and record.exc_info:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        click.echo(line, err=True)
+        _say(line)
 
 
 def log_to_stderr(*, debug: bool) -> None:

@@ -9,7 +9,7 @@ import click
 from rehone.cli import endings
 from rehone.cli.options import json_option, project_option
 from rehone.cli.printing import print_json, print_lines
-from rehone.cli.text import COLOURS, GAP, fact, moment, title, width, wrapped
+from rehone.cli.text import COLOURS, GAP, clipped, fact, moment, title, width, wrapped
 from rehone.records import Breaker, Check, CheckStatus, Health
 
 
@@ -30,7 +30,7 @@ def health(project: str, as_json: bool) -> int:
 
 def health_lines(found: Health, *, width: int) -> list[str]:
     """Lay out the figures, then each check, what needs a person first."""
-    lines = [click.style(found.project, bold=True)]
+    lines = [click.style(clipped(found.project, width), bold=True)]
     lines += fact("as of", moment(found.as_of), width)
     lines += fact("runs", _runs(found), width)
     lines += fact("run time", _times(found.run_seconds), width)

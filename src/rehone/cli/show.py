@@ -13,7 +13,7 @@ from rehone.cli.estimates import estimate_lines, maturity_lines
 from rehone.cli.served import served_lines
 from rehone.cli.shifts import recalibration_line, shift_lines
 from rehone.cli.text import check_lines, clipped, fact, facts, moment, number, table, title, wrapped
-from rehone.records import Check, Evidence, ModelVersion, Preview, RunRecord, RunStatus, StageEnd, short_id
+from rehone.records import Check, Evidence, ModelVersion, Preview, RunRecord, RunStatus, RunSummary, StageEnd, short_id
 from rehone.report import particulars
 from rehone.report.again import option
 
@@ -59,7 +59,7 @@ def _show(record: RunRecord, project: str) -> str:
     return f"rehone show {record.run_id}{option(project)}"
 
 
-def ending_of(record: RunRecord) -> str:
+def ending_of(record: RunRecord | RunSummary) -> str:
     """Name the ending of a run as people read it."""
     if record.waits:
         return "waits"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,8 @@ from rehone.records import (
     DeploymentState,
     ProjectStatus,
     Replica,
-    RunRecord,
     RunStatus,
+    RunSummary,
     short_id,
 )
 from rehone.report.again import option
@@ -29,7 +30,7 @@ from rehone.report.again import option
 def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetime | None = None) -> list[str]:
     """Say what is live since when and by whom, its age, replicas, the last run, and what to do next."""
     now = now or datetime.now(UTC)
-    lines = [click.style(found.project, bold=True)]
+    lines = [click.style(clipped(found.project, width), bold=True)]
     lines += _live(found, width)
     lines += _model(found, width, now)
     lines += _replicas(found, width)
@@ -170,43 +171,41 @@ def _next_of_service(found: ProjectStatus, live: Deployment, where: str) -> str:
     return f"`rehone check{where}` says whether a run would retrain"
 
 
-def history_entry(record: RunRecord) -> dict[str, Any]:
+def history_entry(run: RunSummary) -> dict[str, Any]:
     """Give one run as the plain facts that `history --json` lists."""
-    trigger, verdict = record.trigger, record.verdict
     return {
-        "run_id": record.run_id,
-        "status": plain(record.status),
-        "trigger": str(trigger.kind) if trigger is not None and trigger.kind is not None else None,
-        "started_at": plain(record.started_at),
-        "finished_at": plain(record.finished_at),
-        "as_of": plain(record.as_of),
-        "reason": trigger.reason if trigger is not None else None,
-        "verdict": plain(verdict.outcome) if verdict is not None else None,
-        "version": record.version,
-        "sentence": record.sentence,
+        "run_id": run.run_id,
+        "status": plain(run.status),
+        "trigger": plain(run.trigger),
+        "started_at": plain(run.started_at),
+        "finished_at": plain(run.finished_at),
+        "as_of": plain(run.as_of),
+        "reason": run.reason or None,
+        "verdict": plain(run.outcome),
+        "version": run.version,
+        "sentence": run.sentence,
     }
 
 
-def history_lines(records: tuple[RunRecord, ...], project: str, *, width: int) -> list[str]:
+def history_lines(runs: Sequence[RunSummary], project: str, *, width: int) -> list[str]:
     """List runs, oldest first, and count their endings."""
-    if not records:
+    if not runs:
         return [f"No runs yet: `rehone run{option(project)}` makes the first."]
-    rows = [("run", "as of", "ended", "trigger", "version"), *(_row(record) for record in records)]
+    rows = [("run", "as of", "ended", "trigger", "version"), *(_row(run) for run in runs)]
     lines = table(rows)
-    for i, record in enumerate(records, 1):
-        ending = ending_of(record)
-        if record.status is not None:
-            lines[i] = lines[i].replace(f"  {ending}", "  " + click.style(ending, fg=COLOURS[record.status]), 1)
-    counted = Counter(ending_of(record) for record in records)
-    total = f"{len(records)} run{'s' if len(records) != 1 else ''}"
+    for i, run in enumerate(runs, 1):
+        ending = ending_of(run)
+        if run.status is not None:
+            lines[i] = lines[i].replace(f"  {ending}", "  " + click.style(ending, fg=COLOURS[run.status]), 1)
+    counted = Counter(ending_of(run) for run in runs)
+    total = f"{len(runs):,} run{'s' if len(runs) != 1 else ''}"
     return [*lines, *wrapped(f"{total}: {', '.join(f'{n} {name}' for name, n in counted.most_common())}.", width)]
 
 
-def _row(record: RunRecord) -> tuple[str, str, str, str, str]:
-    kind = record.trigger.kind if record.trigger else None
-    day = f"{record.as_of.astimezone(UTC):%Y-%m-%d}"
-    version = record.version[:7] if record.version else "-"
-    return (record.run_id, day, ending_of(record), str(kind or "-"), version)
+def _row(run: RunSummary) -> tuple[str, str, str, str, str]:
+    day = f"{run.as_of.astimezone(UTC):%Y-%m-%d}"
+    version = run.version[:7] if run.version else "-"
+    return (run.run_id, day, ending_of(run), str(run.trigger or "-"), version)
 
 
 def manual_lines(deployments: tuple[Deployment, ...], *, width: int) -> list[str]:

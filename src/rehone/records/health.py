@@ -87,6 +87,11 @@ class RunSummary:
     problem: str | None = None
 
     @property
+    def waits(self) -> bool:
+        """Whether its challenger passed the gate and waits for a person's answer."""
+        return self.status is None and self.approval is not None and self.approval.approved is None
+
+    @property
     def seconds(self) -> float | None:
         """Return how long the run took, without the time in which it waited for a person."""
         if self.finished_at is None:

@@ -1,0 +1,63 @@
+"""What files and people say can neither steer a terminal nor act on a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from conftest import Project
+from rehone import api
+from rehone.cli import endings
+from rehone.cli.commands import app
+from rehone.runlog import RunLog
+
+STEERS = "<script>window.pwned=1</script>\x1b[31mred\x1b]0;title\x07 \r\u202ertl\u2066 \x9b1m"
+
+
+def _said(*command: str) -> str:
+    return CliRunner().invoke(app, command, obj=endings.Session()).output
+
+
+def _steering(text: str) -> set[str]:
+    return {c for c in text if not c.isprintable() and c != "\n"}
+
+
+@pytest.mark.parametrize("command", ["status", "health", "history", "breaker", "doctor"])
+def test_a_project_of_any_name_cannot_steer_a_terminal(project: Project, command: str) -> None:
+    project.configure(project={"name": "x"})
+    toml = project.root / "rehone.toml"
+    toml.write_text(toml.read_text().replace('"x"', json.dumps(STEERS)))
+    said = _said(command, "-p", str(project.root))
+    assert said
+    assert _steering(said) == set()
+
+
+def test_an_error_that_quotes_what_was_asked_cannot_steer_a_terminal(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in (["health", "-p", f"{project.root}/{STEERS}"], ["why", STEERS, "-p", str(project.root)]):
+        assert endings.main(asked) == endings.MUST_FIX
+        said = capsys.readouterr().err
+        assert "title" in said
+        assert _steering(said) == set()
+
+
+def test_history_lists_runs_as_their_records_have_them(live: Project) -> None:
+    live.feed(70, 72)
+    live.run(72)
+    records = api.history(live.root)
+    listed = json.loads(_said("history", "-p", str(live.root), "--json"))
+    assert [(run["run_id"], run["status"], run["version"], run["sentence"]) for run in listed] == [
+        (record.run_id, record["status"], record.version, record.sentence) for record in records
+    ]
+    assert [run["verdict"] for run in listed] == ["pass", None]
+    assert [run["reason"] for run in listed] == [record.trigger and record.trigger.reason for record in records]
+
+
+def test_history_tells_of_a_run_whose_record_cannot_be_read(live: Project) -> None:
+    (line,) = RunLog.of(live.configure()).lines()
+    Path(live.root, "runs", line.path).write_text("{")
+    assert f"{line.run_id}  2026-03-12  deployed" in _said("history", "-p", str(live.root))
