@@ -15,10 +15,9 @@ LIVE_RUNS = 5
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One word with its status, and the sentences that it rests on."""
+    """One word, and the sentences that it rests on."""
 
     word: str
-    status: CheckStatus
     because: tuple[str, ...]
 
 
@@ -26,26 +25,30 @@ def direction(book: Book) -> Direction:
     """Say better, worse, about the same or not known.
 
     Worse: labels showed that the live version is a regret, or `health.declines` retrains in a row went live with a
-    smaller ROC-AUC. Better or worse beyond chance: the newest one against the one it replaced, on one holdout.
+    smaller ROC-AUC. Better or worse beyond chance: the newest one against the one it replaced, on one holdout; not known
+    when that one was rolled back since.
     """
     live = [run for run in book.summaries if run.status is RunStatus.DEPLOYED and run.challenger is not None]
     because = (*_newest(live), *_trend(live), *_came_true(book.track), *_in_use(book))
-    word, status = _word(book, live)
-    return Direction(word, status, because or ("Nothing was compared yet.",))
+    return Direction(_word(book, live), because or ("Nothing was compared yet.",))
 
 
-def _word(book: Book, live: Sequence[RunSummary]) -> tuple[str, CheckStatus]:
-    if _regretted(book) or any(c.name == "declines" and c.status is CheckStatus.WARN for c in book.health.checks):
-        return "worse", CheckStatus.WARN
-    compared = next((run.difference for run in reversed(live) if run.difference is not None), None)
-    if compared is None:
-        return "not known", CheckStatus.UNKNOWN
-    _, low, high = compared
+def _word(book: Book, live: Sequence[RunSummary]) -> str:
+    if _regretted(book) or any(c.name == "declines" and c.status is CheckStatus.ACT for c in book.health.checks):
+        return "worse"
+    compared = next((run for run in reversed(live) if run.difference is not None), None)
+    if compared is None or compared.difference is None or not _is_live(book, compared):
+        return "not known"
+    _, low, high = compared.difference
     if low > 0:
-        return "better", CheckStatus.OK
-    if high < 0:
-        return "worse", CheckStatus.WARN
-    return "about the same", CheckStatus.OK
+        return "better"
+    return "worse" if high < 0 else "about the same"
+
+
+def _is_live(book: Book, run: RunSummary) -> bool:
+    """Whether what a run promoted was not taken back since."""
+    head = book.status.deployment
+    return head is not None and head.version == run.version
 
 
 def _regretted(book: Book) -> bool:

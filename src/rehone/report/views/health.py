@@ -36,8 +36,8 @@ def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
         number(found.alarms),
         f"in {number(found.days, 3)} days; {number(found.alarms_accepted, 2)} are accepted",
     )
-    yield "newest row", _age(found.newest_row_age_days), "old when the last run looked"
-    yield "newest label", _age(found.newest_label_age_days), "old when the last run looked"
+    yield "newest row", _age(found.newest_row_age_days), "old; no run has seen a newer one"
+    yield "newest label", _age(found.newest_label_age_days), "since its event; no run has seen a newer one"
     times = found.run_seconds
     yield "run time", took(times[-1] if times else None), "of the newest run that trained"
     lost = found.breaker
