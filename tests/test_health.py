@@ -222,7 +222,7 @@ def test_a_run_is_slow_beyond_three_times_the_median(seconds: float, status: Che
 
 def test_two_earlier_runs_are_too_few_to_call_one_slow() -> None:
     found = check(of(lived(9), lived(8), lived(1, seconds=7200)), "run_time")
-    assert found.status is OK
+    assert found.status is UNKNOWN
     assert found.detail == "the newest run that trained took 2 hours; 2 earlier ones are too few to compare"
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
+from rehone.report.again import option
 
 
 def answer_lines(run: str, project: str) -> list[str]:
     """Give the commands that answer a challenger that waits."""
-    where = "" if Path(project) == Path() else f" -p {shlex.quote(project)}"
+    where = option(project)
     return [
         f"Run {run} waits for a person:",
         f"  rehone approve {run}{where}",

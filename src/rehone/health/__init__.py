@@ -39,6 +39,6 @@ def of(summaries: Sequence[RunSummary], config: Config, as_of: datetime, reset: 
         newest_label_age_days=counts.age_days((run.newest_label for run in known), as_of),
         declines=counts.declines(known),
         breaker=breaker(known, reset, config.trigger.max_lost_in_a_row),
-        waiting=tuple(run.run_id for run in known if counts.waits(run)),
+        waiting=tuple(run.run_id for run in known if run.waits),
     )
     return checks.checked(found, known, config)

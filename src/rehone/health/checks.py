@@ -28,7 +28,7 @@ def checked(found: Health, runs: Sequence[RunSummary], config: Config) -> Health
     """Return the same with every check, what stops the pipeline first."""
     every = (
         breaker_check(found.breaker),
-        *(_waiting(run) for run in runs if counts.waits(run)),
+        *(_waiting(run) for run in runs if run.waits),
         *_gate_failures(found, config.health.max_gate_failure_share),
         *_declines(found, counts.live_roc_auc(runs), config.health.declines),
         _false_alarms(found, config.trigger.false_alarms_per_year),
@@ -156,8 +156,8 @@ def _run_time(seconds: Sequence[float]) -> Check:
         return replace(check, detail="no run has trained in the past year")
     *before, newest = seconds
     if len(before) < FEWEST_TIMES:
-        said = f"the newest run that trained took {_span(newest)}; {_count(len(before), 'earlier one')} are too few to compare"
-        return replace(check, status=OK, value=newest, detail=said)
+        said = f"the newest run that trained took {_span(newest)}; {_count(len(before), 'earlier one')} {'is' if len(before) == 1 else 'are'} too few to compare"
+        return replace(check, value=newest, detail=said)
     usual = statistics.median(before)
     slow = newest > SLOW * usual
     return replace(

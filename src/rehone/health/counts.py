@@ -58,8 +58,3 @@ def age_days(moments: Iterable[datetime | None], as_of: datetime) -> float | Non
     """Return how old the youngest of these is on a day, in days."""
     youngest = max((moment for moment in moments if moment is not None), default=None)
     return None if youngest is None else (as_of - youngest) / timedelta(days=1)
-
-
-def waits(run: RunSummary) -> bool:
-    """Say whether the challenger of a run waits for a person."""
-    return run.status is None and run.approval is not None and run.approval.approved is None

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rehone.health import counts
 from rehone.integrations.prometheus.known import Known
 from rehone.records import CheckStatus, Estimate, RunStatus, RunSummary, TriggerKind
 
@@ -111,7 +110,7 @@ def _last_run(known: Known, lay: _Layout) -> Iterator[Metric]:
 
 
 def _runs(known: Known, lay: _Layout) -> Iterator[Metric]:
-    ended, waiting = Counter(run.status for run in known.runs), [run for run in known.runs if counts.waits(run)]
+    ended, waiting = Counter(run.status for run in known.runs), [run for run in known.runs if run.waits]
     asked = Counter(run.trigger for run in known.runs if run.trained)
     yield lay.counter("runs", "Closed runs by ending", [({"ending": str(one)}, ended[one]) for one in RunStatus])
     yield lay.counter(
