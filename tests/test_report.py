@@ -52,7 +52,7 @@ from rehone.records import (
     TriggerKind,
     Window,
 )
-from rehone.report import Book, Site, layout, one_file, page
+from rehone.report import Book, Site, layout, one_file, outer, page
 from rehone.report.views import drift
 from rehone.report.views import runs as table
 from rehone.report.views.direction import direction
@@ -319,6 +319,17 @@ def test_live_since_is_when_the_version_came_and_not_when_it_was_confirmed() -> 
     )
     said = parts(page(live_book(deployments=log), "", Site())).text
     assert "since 2026-05-23 12:00 UTC because a person asked" in said
+
+
+def test_a_trial_that_failed_meanwhile_does_not_change_since_when_something_is_live() -> None:
+    came = head(generation=1, at=NOW - timedelta(days=9), reason="a person asked")
+    trial = {"action": DeploymentAction.DEPLOY, "state": DeploymentState.TRIAL, "version": BEFORE}
+    back = head(generation=3, action=DeploymentAction.ROLLBACK, at=NOW - timedelta(hours=1), reason="no proof")
+    log = (came, head(generation=2, at=NOW - timedelta(hours=2), **trial), back)
+    status = ProjectStatus(project="demand", deployment=back, version=None)
+    made = live_book(status=status, deployments=log)
+    assert "since 2026-05-23 12:00 UTC because a person asked" in parts(page(made, "", Site())).text
+    assert outer.Entry(name="demand", href="/", book=made).since == came.at
 
 
 def test_the_overview_says_what_was_refused_and_why_and_unfolds_further_reasons(many: Book) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ def lay_out(template: str, **facts: object) -> Markup:
 def asset(name: str) -> str:
     """Return the text of `style.css` or `page.js`, which all pages share."""
     return files("rehone.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def edition() -> str:
+    """Return a digest of what all pages share, under which a browser may keep it."""
+    return hashlib.sha256((asset("style.css") + asset("page.js")).encode()).hexdigest()[:12]
 
 
 @cache

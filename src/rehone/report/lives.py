@@ -78,6 +78,12 @@ def _enter(found: list[Stay], record: Deployment, moment: datetime) -> None:
     )
 
 
+def put_there(log: Sequence[Deployment], head: Deployment) -> Deployment:
+    """Return the record that put there what is live: neither its confirmation nor the end of a trial meanwhile."""
+    found = stays(log, {})
+    return found[-1].entered if found and found[-1].version == head.version else head
+
+
 def every(found: Sequence[Stay]) -> tuple[Stay, ...]:
     """Return stays and the trials within them, by when they began."""
     return tuple(sorted((one for stay in found for one in (stay, *stay.trials)), key=lambda one: one.since))

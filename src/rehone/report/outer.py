@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rehone.records import Check, CheckStatus
+from rehone.report import lives
 from rehone.report.book import Book
-from rehone.report.layout import asset, lay_out
+from rehone.report.layout import edition, lay_out
 
 _WORST = (CheckStatus.ACT, CheckStatus.WARN, CheckStatus.UNKNOWN, CheckStatus.OK)
 
@@ -32,7 +32,14 @@ class Entry:
         return next((status for status in _WORST if status in found), CheckStatus.UNKNOWN)
 
     @property
+    def since(self) -> datetime | None:
+        """Say since when what is live is live."""
+        head = self.book.status.deployment if self.book else None
+        return lives.put_there(self.book.deployments, head).at if self.book and head else None
+
+    @property
     def checks(self) -> Sequence[Check]:
+        """Gather what is known to be well or not."""
         return (*self.book.checks, *self.book.health.checks) if self.book else ()
 
     @property
@@ -75,5 +82,4 @@ def notice(frame: Frame, *, lines: Sequence[str], links: Sequence[tuple[str, str
 
 
 def _framed(template: str, frame: Frame, **facts: object) -> str:
-    edition = hashlib.sha256((asset("style.css") + asset("page.js")).encode()).hexdigest()[:12]
-    return lay_out(template, frame=frame, edition=edition, **facts)
+    return lay_out(template, frame=frame, edition=edition(), **facts)

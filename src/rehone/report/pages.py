@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rehone.errors import NotFound
 from rehone.records import RunRecord
 from rehone.report.book import Book
-from rehone.report.layout import asset, lay_out
+from rehone.report.layout import asset, edition, lay_out
 from rehone.report.site import Site, place
 from rehone.report.views import drift, health, overview, run, runs
 
@@ -82,7 +82,7 @@ def _bound(book: Book, site: Site, *, title: str, here: str, leaves: list[Leaf])
         leaves=leaves,
         style=style,
         script=script,
-        edition=hashlib.sha256((style + script).encode()).hexdigest()[:12],
+        edition=edition(),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return str(whole)

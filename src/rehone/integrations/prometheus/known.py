@@ -12,6 +12,7 @@ from rehone.api.wellbeing import health_of
 from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.records import Deployment, Health, RunRecord, RunSummary
+from rehone.report import lives
 from rehone.runlog import RunLog
 from rehone.runlog.summaries import summaries
 from rehone.store import Store
@@ -43,27 +44,17 @@ def known(config: Config) -> Known:
         RehoneError: the ledger or the deployment log cannot be read.
     """
     runs = summaries(config)
-    log_of_deployments = api.deployments(config)
-    head = log_of_deployments[-1] if log_of_deployments else None
+    deployments = api.deployments(config)
+    head = deployments[-1] if deployments else None
     return Known(
         config=config,
         runs=runs,
         health=health_of(config, runs),
         head=head,
-        since=_since(log_of_deployments),
+        since=lives.put_there(deployments, head).at if head and head.version else None,
         live_as_of=_live_as_of(config, head),
         looked=_looked(config, runs),
     )
-
-
-def _since(deployments: Sequence[Deployment]) -> datetime | None:
-    """Return when what is live was put there: at the first of the newest records that are of one version."""
-    since = None
-    for record in reversed(deployments):
-        if record.version is None or record.version != deployments[-1].version:
-            break
-        since = record.at
-    return since
 
 
 def _live_as_of(config: Config, head: Deployment | None) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,13 +15,13 @@ from rehone.records import (
     RunSummary,
     short_id,
 )
-from rehone.report import charts
+from rehone.report import charts, lives
 from rehone.report.book import Book
 from rehone.report.site import Site
 from rehone.report.views.direction import direction
 from rehone.report.wording import days, moment, number
 
-LOST = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK, RunStatus.FAILED)
+IN_VAIN = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK, RunStatus.FAILED)
 SHOWN = 6
 """How many of the runs that brought nothing are named."""
 
@@ -45,8 +45,8 @@ def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
         "direction": direction(book),
         "notices": tuple(_notices(book)),
         "waiting": tuple(run for run in book.summaries if run.run_id in book.health.waiting),
-        "lost": tuple(reversed([run for run in book.summaries if run.status in LOST][-SHOWN:])),
-        "n_lost": sum(run.status in LOST for run in book.summaries),
+        "in_vain": tuple(reversed([run for run in book.summaries if run.status in IN_VAIN][-SHOWN:])),
+        "n_in_vain": sum(run.status in IN_VAIN for run in book.summaries),
         "servers": tuple(_server(replica, book.status.deployment) for replica in book.status.replicas),
         "served": _served(book),
         "trends": [
@@ -62,8 +62,8 @@ def _live(book: Book) -> Iterator[tuple[str, str]]:
     head, version = book.status.deployment, book.status.version
     if head is None or head.version is None:
         return
-    first = went_live(book.deployments, head)
-    replayed = first.as_of is not None and first.at - first.as_of > timedelta(days=1)
+    first = lives.put_there(book.deployments, head)
+    replayed = lives.is_replay(first.as_of, first.at)
     yield "since", moment(first.at) + (f", as of {moment(first.as_of)}" if replayed else "")
     yield "because", first.reason or "no reason was given"
     yield "by", f"{first.actor}, generation {head.generation}, {head.state}"
@@ -79,23 +79,13 @@ def _live(book: Book) -> Iterator[tuple[str, str]]:
 def _today(book: Book) -> tuple[datetime, str]:
     """Return the day that ages are told from: that of the last run where it replays the past."""
     last = book.status.last_run
-    if last is not None and last.started_at - last.as_of > timedelta(days=1):
+    if last is not None and lives.is_replay(last.as_of, last.started_at):
         return last.as_of, f" on {moment(last.as_of)}, the day of the last run"
     return book.made_at, ""
 
 
-def went_live(log: Sequence[Deployment], head: Deployment) -> Deployment:
-    """Return the record that put the live version there: the first of those that end the log with it."""
-    first = head
-    for record in reversed(log):
-        if record.version != head.version:
-            break
-        first = record
-    return first
-
-
 def _run_of(book: Book, head: Deployment | None) -> RunSummary | None:
-    first = went_live(book.deployments, head) if head is not None else None
+    first = lives.put_there(book.deployments, head) if head is not None else None
     return next((run for run in reversed(book.summaries) if first is not None and run.run_id == first.run_id), None)
 
 
