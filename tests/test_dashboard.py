@@ -21,9 +21,11 @@ from rehone import dashboard as door
 from rehone.api.door import now
 from rehone.config import load_config
 from rehone.dashboard.guard import is_own
-from rehone.dashboard.server import prefixes
+from rehone.dashboard.house import House
+from rehone.dashboard.server import prefixes, warm_up
 from rehone.dashboard.sessions import LASTS, Sessions
 from rehone.dashboard.settings import is_loopback, settings
+from rehone.dashboard.shelf import Shelf
 from rehone.dashboard.state import state_of
 from rehone.errors import ConfigError, RehoneError
 from rehone.records import RunRecord
@@ -464,3 +466,18 @@ def test_a_missing_extra_is_named_where_it_is_asked_for(live: Project, monkeypat
     monkeypatch.setattr(door, "_NEEDS", ("jinja2", "no_such_library"))
     with pytest.raises(RehoneError, match=r"^the dashboard needs no_such_library: pip install 'rehone\[report\]'$"):
         door.serve([str(live.root)])
+
+
+def test_before_it_listens_the_first_projects_are_drawn_and_one_that_cannot_be_read_stops_nothing(
+    live: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken" / "rehone.toml"
+    broken.parent.mkdir()
+    broken.write_text("[project]\nnmae = 1\n")
+    shelves = {name: Shelf(file, now) for name, file in (("/p/a", broken), ("/p/b", live.root / "rehone.toml"))}
+    with caplog.at_level("INFO"):
+        warm_up(House(shelves=shelves, clock=now, refresh_seconds=3))
+    assert [event.message for event in caplog.records] == ["project not read"]
+    kept = shelves["/p/b"]._book
+    assert kept is not None
+    assert kept[1].project == "story"

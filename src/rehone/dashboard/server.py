@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -10,17 +11,23 @@ from pathlib import Path
 
 import uvicorn
 
+from rehone import report
 from rehone.config import Serve
 from rehone.dashboard.app import application
 from rehone.dashboard.house import House
 from rehone.dashboard.sessions import Sessions
 from rehone.dashboard.settings import Settings
 from rehone.dashboard.shelf import Shelf
+from rehone.errors import RehoneError
+from rehone.report import Site
 from rehone.serve.connections import held
 from rehone.serve.server import Server, listen, url_of
 
 _CONNECTIONS = 256
 _DRAIN_SECONDS = 5
+_WARMED = 5
+
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, *, say: Callable[[str], None]) -> None:
@@ -31,6 +38,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     """
     with listen(settings.host, settings.port, "dashboard") as listener:
         house, server = made(settings, listener, say)
+        warm_up(house)
         try:
             server.run(sockets=[listener])
         finally:
@@ -49,6 +57,15 @@ def made(settings: Settings, listener: socket.socket, say: Callable[[str], None]
         stopping=lambda: None,
     )
     return house, server
+
+
+def warm_up(house: House) -> None:
+    """Make a first page of the first projects, so that whoever asks first need not wait for libraries and the index."""
+    for shelf in list(house.shelves.values())[:_WARMED]:
+        try:
+            report.page(shelf.book(), "", Site())
+        except (OSError, RehoneError) as error:  # its page will say so
+            log.info("project not read", extra={"project": str(shelf.file), "because": str(error)})
 
 
 def _house(settings: Settings, port: int) -> House:
