@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from rehone.config.base import Positive, Section, Share
+from rehone.config.base import Positive, Section, Share, Zone
 
 AlertName = Literal[
     "failed",
@@ -82,18 +81,9 @@ class Alerts(Section):
         ("failed", "rolled_back", "breaker"), description="what is told of in quiet hours too"
     )
     quiet_hours: str | None = Field(None, description='hours in which only what is urgent is sent, as "22:00-07:00"')
-    timezone: str = Field("UTC", description="zone of quiet_hours")
+    timezone: Zone = Field("UTC", description="zone of quiet_hours")
     repeat_hours: Positive = Field(24, description="time in which the same trouble is told of only once")
     dashboard_url: str | None = Field(None, description="address of the dashboard, which alerts then link to")
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"no time zone {value!r}: use an IANA name such as Europe/Paris") from None
-        return value
 
     @field_validator("quiet_hours")
     @classmethod

@@ -6,11 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from rehone.config.base import Positive, Section, Share
+from rehone.config.base import Positive, Section, Share, Zone
 from rehone.config.databases import wrong_with
 from rehone.config.outside import Storage, Trackers, passwords
 from rehone.config.people import Alerts, Dashboard, Health, Metrics, host_alone
@@ -60,7 +59,7 @@ class Data(Section):
         description="most negatives that an engine (Spark, Dask, DuckDB) hands over for training; each then weighs for those left out",
     )
     time_column: str | None = Field(None, description="event time of a row; left out: the date in the file's name")
-    timezone: str = Field("UTC", description="zone of event times that carry none")
+    timezone: Zone = Field("UTC", description="zone of event times that carry none")
     label: str = Field("label", min_length=1, description="column to predict: 0 or 1, false or true")
     label_delay_days: float = Field(
         0,
@@ -127,15 +126,6 @@ class Data(Section):
         ge=0,
         description="days without any row in the trailing window above which it is refused; left out: a warning from the first",
     )
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"no time zone {value!r}: use an IANA name such as Europe/Paris") from None
-        return value
 
     @field_validator("label_selection")
     @classmethod
