@@ -522,6 +522,12 @@ def test_an_open_run_is_under_way_and_took_no_time_yet() -> None:
     assert "… under way – – – – – – –" in said
 
 
+def test_a_run_that_waits_for_a_person_is_not_told_to_be_under_way() -> None:
+    run = summary(0, None, approval=answered(None))
+    said = parts(page(book(run), "runs", Site())).text
+    assert "… waits – – – – – – –" in said
+
+
 # --- drift --------------------------------------------------------------------------------------
 
 
@@ -604,6 +610,10 @@ def standing(**facts: Any) -> ProjectStatus:
     return ProjectStatus(project="demand", **({"deployment": head(), "version": None} | facts))
 
 
+def answered(approved: bool | None) -> Approval:
+    return Approval(asked_at=NOW, until=NOW + timedelta(days=1), champion=BEFORE, approved=approved, by="ann")
+
+
 def looked(decision: TriggerDecision | None = None, status: RunStatus = RunStatus.SKIPPED) -> RunRecord:
     return record(summary(1, status), trigger=decision)
 
@@ -648,6 +658,14 @@ def looked(decision: TriggerDecision | None = None, status: RunStatus = RunStatu
             (
                 'Run r1 waits for a person: `rehone approve r1` or `rehone reject r1 --because "…"`. '
                 "Until it is answered, the next run looks and measures, and trains nothing."
+            ),
+        ),
+        (
+            standing(last_run=replace(looked(), status=None, approval=answered(approved=True))),
+            health(),
+            (
+                f"The approval of run {summary(1).run_id} by ann is under way, or was interrupted: `rehone approve "
+                f"{summary(1).run_id}` goes on with it. Until then, the next run looks and measures, and trains nothing."
             ),
         ),
         (

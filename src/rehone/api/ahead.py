@@ -22,6 +22,11 @@ def ahead(config: Config, status: ProjectStatus, health: Health) -> str:
 
 def _stopped(health: Health, last: RunRecord | None) -> str:
     """Name what keeps the next run from training, whatever it sees."""
+    if last is not None and last.approval is not None and last.approval.approved and last.status is None:
+        return (
+            f"The approval of run {last.run_id} by {last.approval.by} is under way, or was interrupted: "
+            f"`rehone approve {last.run_id}` goes on with it. Until then, the next run looks and measures, and trains nothing."
+        )
     if last is not None and last.status is None and not health.waiting:
         return f"Run {last.run_id} has not ended; the next one begins after it."
     if health.waiting:

@@ -40,14 +40,14 @@ def shown(scene: Scene) -> Callable[[Profile, Counts, Counts], None]:
 def judged(scene: Scene, holdout: gate.Holdout, models: Models) -> None:
     """Add the curves of both models on the rows that the gate judged, and what each feature is worth to the challenger.
 
-    `models` are the challenger and the champion as the gate was given them. Where the gate judged nothing, there are
-    none.
+    `models` are the challenger and the champion as the gate was given them. Where the gate judged nothing, or rows of
+    one class alone, there are none.
     """
     with _aside(scene):
         before = scene.runlog.figures(scene.draft.record) or Figures()
         drawn = _Judged.of(scene, holdout, models)
         found = replace(before, curves=(), importance=(), importance_rows=0, importance_left_out=0)
-        if drawn is not None:
+        if drawn is not None and drawn.has_both:
             found = _with_importance(scene, drawn, replace(found, curves=tuple(drawn.curves())))
         if found != before:
             _keep(scene, found)
@@ -73,6 +73,11 @@ class _Judged:
     rows: Places
     labels: NDArray[np.bool_] = field(repr=False)
     models: dict[str, gate.Scored]
+
+    @property
+    def has_both(self) -> bool:
+        """Whether there are rows of both classes: without, no curve and no ROC-AUC."""
+        return bool(self.labels.any()) and not self.labels.all()
 
     @classmethod
     def of(cls, scene: Scene, holdout: gate.Holdout, models: Models) -> _Judged | None:

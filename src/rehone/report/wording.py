@@ -123,7 +123,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "day": day,
     "took": took,
     "interval": interval,
-    "days": days,
     "told": told,
     "prose": prose,
     "words": words,

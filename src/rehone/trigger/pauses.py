@@ -58,7 +58,7 @@ def _budget(trained: int, limit: int) -> Check:
 def _breaker(lost: int, limit: int) -> Check:
     check = Check(name="breaker", status=OK, value=lost, limit=limit)
     if lost < limit:
-        said = f"{lost} challengers in a row were lost since one went live, retraining stops at {limit}"
+        said = f"challengers lost in a row since one went live or the breaker was reset: {lost}, retraining stops at {limit}"
         return replace(check, detail=said)
     return replace(
         check,

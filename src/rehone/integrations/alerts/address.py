@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Protocol
 
 from rehone.errors import RehoneError
@@ -99,9 +100,9 @@ def send_all(addresses: Sequence[Address], letter: Letter, seconds: float) -> di
     threads = [threading.Thread(target=_send, args=(one, letter, found), daemon=True) for one in addresses]
     for thread in threads:
         thread.start()
-    until = datetime.now(UTC).timestamp() + seconds
+    until = time.monotonic() + seconds
     for thread in threads:
-        thread.join(max(0.0, until - datetime.now(UTC).timestamp()))
+        thread.join(max(0.0, until - time.monotonic()))
     return dict(found)
 
 

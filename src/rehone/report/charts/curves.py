@@ -103,7 +103,7 @@ def calibration(curves: Sequence[Curves]) -> Chart | None:
     return Chart(
         title=title,
         svg=draw(_calibrated(rows, plane), title, _keys(curves, "calibrated")),
-        said=f"Ten bins of scores; on the diagonal a score of 0.3 means three positives in ten. {_misses(curves)} Bars are intervals.",
+        said=f"Up to ten bins of about as many rows; on the diagonal a score of 0.3 means three positives in ten. {_misses(curves)} Bars are Wilson's 95 % intervals, which take rows as independent.",
         columns=("model", "mean score", "observed", "interval", "rows"),
         rows=tuple(
             (one.role, fixed(b.score, 3), fixed(b.observed, 3), f"{fixed(b.low, 3)} to {fixed(b.high, 3)}", f"{b.n:,}")
@@ -139,7 +139,7 @@ def _rows(one: Curves, xs: Sequence[float], ys: Sequence[float | None], x_name: 
 
 
 def _own_place(one: Curves) -> int | None:
-    """Return where the model's own threshold stands; the nearest, for thresholds are thinned."""
+    """Return where the model's own threshold stands."""
     return min(range(len(one.thresholds)), key=lambda i: abs(one.thresholds[i] - one.threshold), default=None)
 
 

@@ -267,7 +267,7 @@ def _said(shown: Sequence[RunSummary], judged: int, measure: _Measure) -> str:
         first, last = (measure.text(measure.of(run)) for run in (live[0], live[-1]))
         said += f"; {measure.name} {first} on {day(live[0].as_of)}"
         said += f" and {last} on {day(live[-1].as_of)}" if len(live) > 1 else ""
-    bars = " Bars are intervals." if any(measure.interval(run) for run in shown) else ""
+    bars = " Bars are the gate's two-sided intervals." if any(measure.interval(run) for run in shown) else ""
     narrow = f" On a narrow screen, the newest {MOST_NARROW}." if len(shown) > MOST_NARROW else ""
     return f"{said[0].upper()}{said[1:]}. The word above a point is why it was trained.{bars}{narrow}"
 

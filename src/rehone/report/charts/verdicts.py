@@ -19,8 +19,11 @@ FARTHEST = 4.0
 _NAMES = {"roc_auc_vs_champion": "ROC-AUC", "recall_vs_champion": "recall", "cost_vs_champion": "cost per 1,000"}
 
 
-def intervals(verdict: Verdict | None) -> Chart | None:
-    """Draw each comparison with a past or present champion as an interval, in units of its margin."""
+def intervals(verdict: Verdict | None, level: float | None = None) -> Chart | None:
+    """Draw each comparison with a past or present champion as an interval, in units of its margin.
+
+    `level` is the confidence of each end of an interval, where it is known.
+    """
     found = [check for check in verdict.checks if _compares(check)] if verdict is not None else []
     if not found:
         return None
@@ -30,6 +33,7 @@ def intervals(verdict: Verdict | None) -> Chart | None:
     left_out = (
         f" The {len(shown)} nearest to their margin are drawn, of {len(found)}." if len(shown) < len(found) else ""
     )
+    sure = f" Each end of a bar is a bound with {100 * level:.4g} % confidence or more." if level else ""
     return Chart(
         title=title,
         svg=draw(
@@ -40,7 +44,7 @@ def intervals(verdict: Verdict | None) -> Chart | None:
                 Key("no difference", "var(--muted)", "line"),
             ],
         ),
-        said=f"Nearest to its margin: {_name(near)}, {_real(near)} where {_signed(near.limit)} is allowed.{left_out}",
+        said=f"Nearest to its margin: {_name(near)}, {_real(near)} where {_signed(near.limit)} is allowed.{sure}{left_out}",
         columns=("status", "comparison", "difference", "interval", "margin"),
         rows=tuple(
             (STATUS[check.status][1], _name(check), _signed(check.value), _bounds(check), _signed(check.limit))

@@ -85,7 +85,7 @@ def _drawn(told: Told) -> Mapping[str, Any]:
     found = (charts.roc, charts.precision_recall, charts.calibration, charts.cost_curve)
     return {
         "candidates_chart": charts.candidates(told.record) if told.record.candidates else None,
-        "intervals": charts.intervals(verdict),
+        "intervals": charts.intervals(verdict, told.record.config.get("gate", {}).get("level")),
         "curves": tuple(chart for draw in found if curves and (chart := draw(curves)) is not None),
         "importance": charts.importance(figures),
         "named": _named(verdict),
