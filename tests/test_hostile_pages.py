@@ -12,7 +12,7 @@ from conftest import Project
 from rehone import api
 from rehone.cli import endings
 from rehone.cli.commands import app
-from rehone.runlog import RunLog
+from rehone.runlog import LEDGER, RunLog
 
 STEERS = "<script>window.pwned=1</script>\x1b[31mred\x1b]0;title\x07 \r\u202ertl\u2066 \x9b1m"
 
@@ -61,3 +61,54 @@ def test_history_tells_of_a_run_whose_record_cannot_be_read(live: Project) -> No
     (line,) = RunLog.of(live.configure()).lines()
     Path(live.root, "runs", line.path).write_text("{")
     assert f"{line.run_id}  2026-03-12  deployed" in _said("history", "-p", str(live.root))
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\xff\x00{", b"[]", None])
+def test_one_record_that_cannot_be_read_hides_no_page_and_no_status(live: Project, spoilt: bytes | None) -> None:
+    live.feed(70, 72)
+    live.run(72)
+    runs = live.root / "runs"
+    path = runs / RunLog.of(live.configure()).lines()[-1].path
+    path.unlink()
+    if spoilt is None:
+        path.symlink_to("gone")
+    else:
+        path.write_bytes(spoilt)
+    found = api.status(live.root)
+    assert found.deployment is not None
+    assert found.last_run is not None
+    assert found.last_run["status"] == "deployed"
+    (check,) = [check for check in found.problems if check.name == "record"]
+    assert path.name in check.detail
+    assert path.stem in api.report(live.root, live.root / "report.html").read_text()
+
+
+def test_a_record_that_nobody_closed_and_nobody_can_read_is_said_and_left_out(live: Project) -> None:
+    (live.root / "runs" / "2026" / "08").mkdir(parents=True, exist_ok=True)
+    (live.root / "runs" / "2026" / "08" / "notes.json").write_text("of somebody else")
+    assert ["notes.json" in check.detail for check in api.status(live.root).problems] == [True]
+    assert len(api.runs(live.root)) == 1
+
+
+def test_a_ledger_that_is_none_is_a_sentence_and_no_bug(live: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = live.root / "runs" / LEDGER
+    ledger.unlink()
+    ledger.mkdir()
+    for command in ("status", "history", "health", "breaker", "metrics"):
+        assert endings.main([command, "-p", str(live.root)]) == endings.MUST_FIX
+        assert "the ledger" in capsys.readouterr().err
+
+
+def test_records_that_are_gone_are_warned_of_once(live: Project, caplog: pytest.LogCaptureFixture) -> None:
+    for path in Path(live.root, "runs").rglob("2*.json"):
+        path.unlink()
+    api.runs(live.root)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "run records cannot be read"
+    ]
+
+
+def test_a_file_in_place_of_the_resets_of_the_breaker_hides_no_health(live: Project) -> None:
+    (live.root / "runs" / "breaker").write_text("x")
+    assert api.breaker(live.root).reset is None
+    assert api.health(live.root).runs == 1

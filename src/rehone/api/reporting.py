@@ -82,7 +82,7 @@ def _whole(config: Config, newest: Sequence[RunSummary]) -> tuple[RunRecord, ...
     found = list(parts_of(config, [line for line in log.lines() if line.run_id in wanted], RunRecord))
     if any(one.status is None for one in newest):
         known = {record.run_id for record in found}
-        found += [record for record in log.unfinished() if record.run_id in wanted - known]
+        found += [record for record in log.unfinished([]) if record.run_id in wanted - known]
     return tuple(sorted(found, key=lambda record: (record.started_at, record.run_id)))
 
 

@@ -29,7 +29,7 @@ def _before(runlog: RunLog, record: RunRecord) -> RunRecord | None:
     """Return the run that began before another."""
     try:
         began = [(line.started_at, line.run_id) for line in runlog.lines()]
-        began += [(run.started_at, run.run_id) for run in runlog.unfinished()]
+        began += [(run.started_at, run.run_id) for run in runlog.unfinished([])]
         newest = max((run for run in began if run < (record.started_at, record.run_id)), default=None)
         return runlog.find(newest[1]) if newest else None
     except RehoneError:  # a ledger or a record that is damaged: `rehone doctor` says so

@@ -36,7 +36,9 @@ def status(project: Where = ".") -> ProjectStatus:
     config = config_of(project)
     runlog = RunLog.of(config)
     runs = {name.value: n for name, n in Counter(line.status for line in runlog.lines()).items()}
-    last, lost = runlog.last(), lost_store(config, runlog)
+    unread: list[str] = []
+    last, unfinished, lost = runlog.last(unread), runlog.unfinished(unread), lost_store(config, runlog)
+    troubles = tuple(map(_unread, unread))
     if lost is not None or not has_store(config):
         return ProjectStatus(
             project=config.project.name,
@@ -44,11 +46,11 @@ def status(project: Where = ".") -> ProjectStatus:
             version=None,
             last_run=last,
             runs=runs,
-            problems=(lost,) if lost else (),
+            problems=(lost, *troubles) if lost else troubles,
         )
     store = Store.of(config)
     head = store.head()
-    problems = tuple(_open_run(run, store) for run in runlog.unfinished())
+    problems = (*troubles, *(_open_run(run, store) for run in unfinished))
     problems += (*regrets(config, store, head), *stopped(config))
     version = None
     try:
@@ -64,6 +66,12 @@ def status(project: Where = ".") -> ProjectStatus:
         last_run=last,
         runs=runs,
         problems=problems,
+    )
+
+
+def _unread(said: str) -> Check:
+    return Check(
+        name="record", status=CheckStatus.ACT, detail=said, remedy="`rehone doctor` says what is wrong with it"
     )
 
 

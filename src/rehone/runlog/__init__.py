@@ -38,6 +38,7 @@ __all__ = ["LEDGER", "Line", "RunLog", "refuse_lost_store"]
 log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
+_UNREAD = (Corrupt, FileNotFoundError, PermissionError)
 CHAIN = "its ledger line was changed, or one before it was removed"
 _RECORD = re.compile(r"[0-9]+/[0-9]+/[^./]+\.json")
 _DEPLOYMENT = re.compile(r"[0-9].*\.json")
@@ -144,10 +145,14 @@ class RunLog:
         """
         return tuple(sorted(self._read_all(self._paths()), key=lambda r: (r.started_at, r.run_id)))
 
-    def last(self) -> RunRecord | None:
-        """Return the run that started last, if there is any."""
-        newest = max(self._names(), key=_id_in, default=None)
-        return self._read(self.root / newest) if newest else None
+    def last(self, unread: list[str] | None = None) -> RunRecord | None:
+        """Return the run that started last, if there is any.
+
+        With `unread`, the last one that can be read: there it is said why later ones cannot.
+        """
+        newest_first = sorted(self._names(), key=_id_in, reverse=True)
+        found = (self._tried(self.root / name, unread) for name in newest_first)
+        return next((record for record in found if record is not None), None)
 
     def find(self, ref: str) -> RunRecord:
         """Return the run whose id is, or starts with, `ref`; or that was begun under this name.
@@ -168,9 +173,19 @@ class RunLog:
             raise NotFound(f"{said} with an id that starts with {ref!r}: `rehone history` lists them")
         return self._read(self.root / (exact or names)[0])
 
-    def unfinished(self) -> tuple[RunRecord, ...]:
-        """Return the records that have no ending; whoever holds the run lock knows them to be dead."""
-        return tuple(r for r in self._read_all(self.unlisted(self.lines())) if r.status is None)
+    def unfinished(self, unread: list[str] | None = None) -> tuple[RunRecord, ...]:
+        """Return the records that have no ending; whoever holds the run lock knows them to be dead.
+
+        With `unread`, those that can be read: there it is said why others cannot.
+        """
+        paths = self.unlisted(self.lines())
+        try:
+            found: Sequence[RunRecord | None] = self._read_all(paths)
+        except _UNREAD:
+            if unread is None:
+                raise
+            found = [self._tried(path, unread) for path in paths]
+        return tuple(record for record in found if record is not None and record.status is None)
 
     def unlisted(self, lines: Sequence[Line]) -> tuple[Place, ...]:
         """Return the files of records that none of these lines is of: open ones, and those whose process died then."""
@@ -245,6 +260,13 @@ class RunLog:
             data = self._disk.read(self.root / LEDGER)
         except FileNotFoundError:
             return b""
+        except Unreachable:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"the ledger {self.root / LEDGER} cannot be read ({error.strerror}): give read permission, or restore it "
+                "from a backup"
+            ) from error
         return data[: data.rfind(b"\n") + 1]
 
     def _faults(self, judged: bool) -> Iterator[Check]:
@@ -337,6 +359,17 @@ class RunLog:
     def _read_all(self, paths: Sequence[Place]) -> list[RunRecord]:
         texts = self._disk.read_all(paths)
         return [codec.decode(text, RunRecord, source=str(path)) for path, text in zip(paths, texts, strict=True)]
+
+    def _tried(self, path: Place, unread: list[str] | None) -> RunRecord | None:
+        try:
+            return self._read(path)
+        except _UNREAD as error:
+            if unread is None:
+                raise
+            said = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+            if said not in unread:
+                unread.append(said)
+            return None
 
     def _read(self, path: Place) -> RunRecord:
         return codec.decode(self._disk.read(path), RunRecord, source=str(path))

@@ -10,8 +10,10 @@ import logging
 
 from rehone import codec
 from rehone.config import Config
+from rehone.disk import Disk
 from rehone.errors import Corrupt, StoreError, Unreachable
 from rehone.objects import disk_for
+from rehone.places import Place
 from rehone.records import BreakerReset
 
 log = logging.getLogger(__name__)
@@ -42,9 +44,19 @@ def keep_reset(config: Config, reset: BreakerReset) -> None:
 def last_reset(config: Config) -> BreakerReset | None:
     """Return the newest reset, if there is any; one that cannot be read counts for nothing, and is logged."""
     folder, disk = config.runs_path / FOLDER, disk_for(config.runs_path, config.storage)
-    for name in reversed([name for name in disk.names(folder) if name[0].isdigit() and name.endswith(".json")]):
+    for name in reversed([name for name in _names(disk, folder) if name[0].isdigit() and name.endswith(".json")]):
         try:
             return codec.decode(disk.read(folder / name), BreakerReset, source=name)
         except (Corrupt, OSError) as error:
             log.warning("a reset of the breaker cannot be read", extra={"path": name, "because": str(error)})
     return None
+
+
+def _names(disk: Disk, folder: Place) -> list[str]:
+    try:
+        return disk.names(folder)
+    except Unreachable:
+        raise
+    except OSError as error:
+        log.warning("resets of the breaker cannot be read", extra={"because": str(error)})
+        return []

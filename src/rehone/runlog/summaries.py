@@ -48,12 +48,17 @@ def summaries(config: Config) -> tuple[RunSummary, ...]:
     lines, known = runlog.lines(), _read(index)
     told = [known[line.sha256] for line in lines if line.sha256 in known]
     fresh: dict[str, RunSummary] = {}
+    unread = 0
     for line, data in _records(config, [line for line in lines if line.sha256 not in known]):
         found = _decoded(data, line.path)
         told.append(found or _of_line(line))
+        unread += found is None
         if found is not None and hashlib.sha256(data or b"").hexdigest() == line.sha256:
             fresh[line.sha256] = found
     _add(index, fresh)
+    if unread:
+        because = f"{unread:,} of {len(lines):,}, which are told from the ledger: `rehone doctor` says what is wrong with them"
+        log.warning("run records cannot be read", extra={"because": because})
     told += _unlisted(config, runlog.unlisted(lines))
     return tuple(sorted(told, key=lambda one: (one.status is None, one.started_at, one.run_id)))
 
@@ -67,18 +72,18 @@ def _records(config: Config, lines: Sequence[Line]) -> Iterator[tuple[Line, byte
 
 
 def _texts(disk: Disk, paths: Sequence[Place]) -> Sequence[bytes | None]:
-    """Return the bytes of several files at once; one that is gone is `None`."""
+    """Return the bytes of several files at once; one that is gone or may not be read is `None`."""
     try:
         return disk.read_all(paths)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return [_text(disk, path) for path in paths]
 
 
 def _text(disk: Disk, path: Place) -> bytes | None:
     try:
         return disk.read(path)
-    except FileNotFoundError:
-        log.warning("a record is gone", extra={"path": str(path)})
+    except (FileNotFoundError, PermissionError) as error:
+        log.info("a record cannot be read", extra={"path": str(path), "because": str(error.strerror)})
         return None
 
 
@@ -88,7 +93,7 @@ def _decoded(data: bytes | None, path: str) -> RunSummary | None:
     try:
         return brief(codec.decode(data, RunRecord, source=path))
     except (Corrupt, ValueError) as error:  # a check that was changed to a number that is none
-        log.warning("a record cannot be read", extra={"path": path, "because": str(error)})
+        log.info("a record cannot be read", extra={"path": path, "because": str(error)})
         return None
 
 
@@ -110,8 +115,13 @@ def _of_line(line: Line) -> RunSummary:
 def _unlisted(config: Config, paths: Sequence[Place]) -> list[RunSummary]:
     """Return runs that the ledger has no line of: open ones, and those whose process died just then."""
     disk = disk_for(config.runs_path, config.storage)
-    found = (_decoded(data, str(path)) for path, data in zip(paths, _texts(disk, paths), strict=True))
-    return [one for one in found if one is not None]
+    told = []
+    for path, data in zip(paths, _texts(disk, paths), strict=True):
+        if (one := _decoded(data, str(path))) is not None:
+            told.append(one)
+        else:
+            log.warning("a run that is not in the ledger is left out", extra={"because": f"{path} cannot be read"})
+    return told
 
 
 # --- the index ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def parts_of(config: Config, lines: Sequence[Line], kind: type[Part]) -> tuple[P
     root, disk = config.runs_path, disk_for(config.runs_path, config.storage)
     try:
         texts: Sequence[bytes | None] = disk.read_all([root / line.path for line in lines])
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         texts = [_text(config, line) for line in lines]
     return tuple(_decoded(texts, lines, kind))
 
@@ -33,8 +33,8 @@ def parts_of(config: Config, lines: Sequence[Line], kind: type[Part]) -> tuple[P
 def _text(config: Config, line: Line) -> bytes | None:
     try:
         return disk_for(config.runs_path, config.storage).read(config.runs_path / line.path)
-    except FileNotFoundError as error:
-        log.warning("a record is gone", extra={"run_id": line.run_id, "because": repr(error)})
+    except (FileNotFoundError, PermissionError) as error:
+        log.warning("a record is gone or may not be read", extra={"run_id": line.run_id, "because": error.strerror})
         return None
 
 
