@@ -324,7 +324,9 @@ def test_after_a_rollback_meanwhile_it_is_judged_again_against_what_is_live(aske
     assert waits.verdict is not None
     assert (run.champion, run.verdict.champion) == (None, None)
     assert run.verdict.challenger == waits.verdict.challenger, "the same rows and the same model"
-    assert run.sentence.endswith(f"; another had gone live meanwhile, so it was judged again: {run.verdict.reason}")
+    assert run.sentence.endswith(
+        f"; the deployment log had moved on meanwhile, so it was judged again: {run.verdict.reason}"
+    )
     made = log(asked)[-1]
     assert (made.generation, made.version) == (3, waits.version)
     assert made.gate_sha256 == hashlib.sha256(codec.encode(run.verdict)).hexdigest()
@@ -416,6 +418,7 @@ def test_a_trial_that_an_interrupted_approval_left_is_taken_back_first(
     assert done.status is RunStatus.DEPLOYED
     assert done.approval is not None
     assert done.approval.judged_again
+    assert "the deployment log had moved on meanwhile" in done.sentence
     assert [(made.generation, made.action.value) for made in log(asked)][1:] == [
         (2, "deploy"),
         (3, "rollback"),

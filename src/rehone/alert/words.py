@@ -9,21 +9,6 @@ from datetime import datetime
 from rehone.records import Alert, AlertKind, Check
 
 LONGEST_REASON = 320
-ENDINGS = {
-    AlertKind.FAILED: "failed",
-    AlertKind.ROLLED_BACK: "rolled back",
-    AlertKind.REJECTED: "rejected",
-    AlertKind.INCONCLUSIVE: "inconclusive",
-    AlertKind.DEPLOYED: "deployed",
-    AlertKind.APPROVAL: "waits for approval",
-    AlertKind.BREAKER: "breaker",
-    AlertKind.GATE_FAILURES: "gate failures",
-    AlertKind.DECLINES: "declines",
-    AlertKind.FALSE_ALARMS: "false alarms",
-    AlertKind.STALE: "stale",
-    AlertKind.REGRET: "regret",
-    AlertKind.TEST: "test",
-}
 _COMMAND = re.compile(r"`(rehone [^`]+)`")
 
 
@@ -52,12 +37,17 @@ def alert(kind: AlertKind, about: str, project: str, reason: Reason, *, at: date
         kind=kind,
         project=project,
         at=at,
-        line=f"{one_line(f'{project}: {ENDINGS[kind]}{said}')}; next: `{reason.command}`",
+        line=f"{one_line(f'{project}: {named(kind)}{said}')}; next: `{reason.command}`",
         run_id=run_id,
         value=reason.value,
         limit=reason.limit,
         command=reason.command,
     )
+
+
+def named(kind: AlertKind) -> str:
+    """Name what a person is told of, in words."""
+    return "waits for approval" if kind is AlertKind.APPROVAL else kind.replace("_", " ")
 
 
 def trial(project: str, at: datetime) -> Alert:

@@ -11,6 +11,7 @@ from rehone.disk import Disk
 from rehone.objects import disk_for
 from rehone.places import Place
 from rehone.runlog import LEDGER
+from rehone.runlog.resets import FOLDER
 
 _NEWEST = 3
 """So many of the newest records are looked at for a run that is under way."""
@@ -29,7 +30,7 @@ def state_of(config: Config) -> str:
     seen = [
         _mark(log, runs / LEDGER),
         *_open(log, runs),
-        *log.names(runs / "breaker"),
+        *log.names(runs / FOLDER),
         *shelf.names(store / "deployments")[-1:],
         _mark(shelf, store / "shadow.json"),
     ]

@@ -42,7 +42,7 @@ Clock = Callable[[], datetime]
 class Subject:
     """What a tracker can be told of: a closed run, or a record of the deployment log, and when that began.
 
-    A run that waits for a person is told of to one listener only.
+    `only` names the one listener that is told, as of a run that waits for a person; empty: all are.
     """
 
     name: str

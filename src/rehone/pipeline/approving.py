@@ -151,7 +151,9 @@ def _promoted(scene: Scene) -> Ending | None:
     asked = scene.draft.record.approval
     if ending is None or ending[0] is not RunStatus.DEPLOYED or asked is None or not asked.judged_again:
         return ending
-    return ending[0], f"{ending[1]}; another had gone live meanwhile, so it was judged again: {scene.verdict.reason}"
+    return ending[
+        0
+    ], f"{ending[1]}; the deployment log had moved on meanwhile, so it was judged again: {scene.verdict.reason}"
 
 
 def _again(scene: Scene) -> Ending | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Protocol
 
+from rehone import alert
 from rehone.errors import RehoneError
 from rehone.observers.telling import without_password
 from rehone.records import Alert
@@ -35,7 +36,7 @@ class Letter:
     @property
     def title(self) -> str:
         """Name the project and what it is about, for a subject line."""
-        return f"{self.alert.project}: {self.alert.kind.replace('_', ' ')}"
+        return f"{self.alert.project}: {alert.named(self.alert.kind)}"
 
     @property
     def text(self) -> str:

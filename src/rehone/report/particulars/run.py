@@ -65,7 +65,7 @@ def _asked(asked: Approval) -> Facts:
     beside = f"champion {short_id(asked.champion)} (generation {asked.generation})" if asked.champion else "no champion"
     yield "approval", f"asked at {moment(asked.asked_at)} against {beside}, {_answer(asked)}"
     if asked.judged_again:
-        yield "", "judged again, since another version had gone live: the verdict below is the second one"
+        yield "", "judged again, since the deployment log had moved on: the verdict below is the second one"
 
 
 def _answer(asked: Approval) -> str:
