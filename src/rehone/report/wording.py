@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 DASH = "–"
 """What stands where nothing was measured."""
 
+COMPARED: Mapping[str, str] = {
+    "roc_auc_vs_champion": "ROC-AUC",
+    "recall_vs_champion": "recall",
+    "cost_vs_champion": "cost per 1,000",
+    "average_precision_vs_champion": "average precision",
+}
+"""Checks in which the gate holds challenger and champion against each other, by what they compare."""
+
 
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number briefly, with a true minus sign."""

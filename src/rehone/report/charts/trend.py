@@ -35,14 +35,6 @@ CROWDED = 60
 
 _HEIGHT = 250
 
-_TRIGGERS = {
-    TriggerKind.FORCED: "forced",
-    TriggerKind.BOOTSTRAP: "first",
-    TriggerKind.DRIFT: "drift",
-    TriggerKind.PERFORMANCE: "performance",
-    TriggerKind.AGE: "age",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
@@ -122,9 +114,14 @@ def _point(run: RunSummary, measure: _Measure, promise: Realised | None) -> Row:
         "stroke": look.colour,
         "fill": look.fill,
         "live": look is LIVE,
-        "why": _TRIGGERS.get(run.trigger, "") if run.trigger else "",
+        "why": _why(run),
         "said": _said_of(run, measure, promise),
     }
+
+
+def _why(run: RunSummary) -> str:
+    """Name in one word why a challenger was trained."""
+    return "first" if run.trigger is TriggerKind.BOOTSTRAP else str(run.trigger or "")
 
 
 def _said_of(run: RunSummary, measure: _Measure, promise: Realised | None) -> str:

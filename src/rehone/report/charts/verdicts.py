@@ -8,15 +8,13 @@ from rehone.records import CandidateResult, Check, Figures, RunRecord, Verdict, 
 from rehone.report.charts.axes import STATUS, Row, clipped, data, described, labels, linear, quantity, raw, short
 from rehone.report.charts.chart import Chart
 from rehone.report.draw import COMPACT, Key, Spec, draw
-from rehone.report.wording import DASH, fixed, number, words
+from rehone.report.wording import COMPARED, DASH, fixed, number, words
 
 MOST_ROWS = 20
 """Comparisons, features or candidates that are drawn."""
 
 FARTHEST = 4.0
 """Margins ahead or behind at which an interval is cut."""
-
-_NAMES = {"roc_auc_vs_champion": "ROC-AUC", "recall_vs_champion": "recall", "cost_vs_champion": "cost per 1,000"}
 
 
 def intervals(verdict: Verdict | None, level: float | None = None) -> Chart | None:
@@ -60,8 +58,7 @@ def _compares(check: Check) -> bool:
 
 def _scaled(check: Check, value: float) -> float:
     """Turn a difference into margins ahead; of a cost less is ahead, and its margin is above zero."""
-    limit = check.limit or 1.0
-    return -value / limit if limit > 0 else value / -limit
+    return -value / (check.limit or 1.0)
 
 
 def _nearness(check: Check) -> float:
@@ -155,7 +152,7 @@ def _cuts(rows: Sequence[Row]) -> list[Row]:
 def _name(check: Check) -> str:
     if check.name == "anchor":
         return f"past champion {short_id(check.subject)}"
-    return _NAMES.get(check.name) or (f"recall where {check.subject}" if check.name == "slice" else words(check.name))
+    return COMPARED.get(check.name) or (f"recall where {check.subject}" if check.name == "slice" else words(check.name))
 
 
 def _real(check: Check) -> str:

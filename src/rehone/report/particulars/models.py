@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rehone.records import CandidateResult, Check, CheckStatus, Curves, Figures, Metrics, Verdict, short_id
-from rehone.report.wording import DASH, fixed, number, signed
+from rehone.report.wording import COMPARED, DASH, fixed, number, signed
 
 _SHOWN: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("ROC-AUC", lambda m: fixed(m.roc_auc)),
@@ -19,12 +19,6 @@ _SHOWN: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("rows", lambda m: f"{m.n:,}"),
     ("positives", lambda m: f"{m.positives:,}"),
 )
-_COMPARED = {
-    "roc_auc_vs_champion": "ROC-AUC",
-    "recall_vs_champion": "recall",
-    "cost_vs_champion": "cost per 1,000",
-    "average_precision_vs_champion": "average precision",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +42,7 @@ class Compared:
 def comparisons(verdict: Verdict | None) -> tuple[Compared, ...]:
     """Give each paired comparison that the gate made, in its order."""
     checks = verdict.checks if verdict else ()
-    return tuple(_compared(check) for check in checks if check.name in (*_COMPARED, "anchor", "slice"))
+    return tuple(_compared(check) for check in checks if check.name in (*COMPARED, "anchor", "slice"))
 
 
 def _compared(check: Check) -> Compared:
@@ -75,7 +69,7 @@ def _named(check: Check) -> str:
         return f"past {short_id(check.subject)[:7]}"
     if check.name == "slice":
         return f"recall, {check.subject}"
-    return _COMPARED[check.name]
+    return COMPARED[check.name]
 
 
 def _in_margins(check: Check) -> tuple[float | None, float | None, float | None]:
