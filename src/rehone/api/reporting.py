@@ -105,6 +105,7 @@ def _promise(config: Config, run: RunSummary) -> Realised | None:
     if run.status is not RunStatus.DEPLOYED or run.difference is None or run.version is None or run.champion is None:
         return None
     value, low, high = run.difference
+    positives = run.challenger.positives if run.challenger else 0
     return Realised(
         run_id=run.run_id,
         version=run.version,
@@ -117,5 +118,5 @@ def _promise(config: Config, run: RunSummary) -> Realised | None:
         positives=0,
         level=2 * config.gate.level - 1,
         open=True,
-        positives_needed=run.challenger.positives if run.challenger else 0,
+        positives_needed=max(positives, config.gate.min_positives, forecast.FEWEST),
     )
