@@ -146,7 +146,7 @@ def test_a_day_is_one_of_the_zone_of_the_data() -> None:
     assert _day("2026-03-09", _past(log)).version == B
     assert _day("2026-03-09", _past(log, zone="Europe/Paris")).version == A
     assert _day("2026-03-10", _past(log, zone="Europe/Paris")).lines[0] == (
-        "On 2026-03-10 version bbbbbbbbbbbb was live, since 2026-03-10 00:30 (generation 2)."
+        "On 2026-03-10 version bbbbbbbbbbbb was live, since 2026-03-10 00:30 CET (generation 2)."
     )
 
 

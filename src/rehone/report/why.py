@@ -295,10 +295,11 @@ class _Teller:
         return run_id
 
     def _day(self, when: datetime) -> str:
-        """Write a moment in the zone of the data; midnight as the day alone."""
+        """Write a moment in the zone of the data, which is named where it is not UTC; midnight as the day alone."""
         local = when.astimezone(self._past.zone)
-        midnight = (local.hour, local.minute, local.second) == (0, 0, 0)
-        return f"{local:%Y-%m-%d}" if midnight else f"{local:%Y-%m-%d %H:%M}"
+        if (local.hour, local.minute, local.second) == (0, 0, 0):
+            return f"{local:%Y-%m-%d}"
+        return f"{local:%Y-%m-%d %H:%M}{'' if self._past.zone.key == 'UTC' else f' {local:%Z}'}"
 
     def _run(self, run_id: str | None) -> RunSummary | None:
         return next((run for run in self._past.runs if run.run_id == run_id), None)
