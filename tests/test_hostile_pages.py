@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +116,32 @@ def test_a_file_in_place_of_the_resets_of_the_breaker_hides_no_health(live: Proj
     (live.root / "runs" / "breaker").write_text("x")
     assert api.breaker(live.root).reset is None
     assert api.health(live.root).runs == 1
+
+
+WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+def _as_somebody_else(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as who owns none of the files: as root without its rights over those of others."""
+    whole = [*WITHOUT_RIGHTS, sys.executable, "-m", "rehone", *command]
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes root to own files of others")
+def test_what_may_not_be_read_is_no_bug(live: Project) -> None:
+    record = live.root / "runs" / RunLog.of(live.configure()).lines()[0].path
+    for path, commands in (
+        (record, ("status", "doctor")),
+        (live.root / "store" / "deployments", ("status", "why 2026")),
+    ):
+        before = path.stat().st_mode
+        path.chmod(0)
+        os.chown(path, 65534, 65534)
+        for command in commands:
+            ended = _as_somebody_else(*command.split(), "-p", str(live.root))
+            said = ended.stdout + ended.stderr
+            assert ended.returncode in (endings.GOOD, endings.MUST_FIX), said
+            assert str(path.name)[:20] in said
+            assert "bug" not in said
+        path.chmod(before)
+        os.chown(path, 0, 0)

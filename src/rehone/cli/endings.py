@@ -67,9 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return unread()
     except Exception as error:  # noqa: BLE001 - the outermost door: what nobody planned ends in a report, not a stack
-        said = f"{type(error).__name__}: {error}".strip(": ")
-        again = "" if session.debug else "run it again as `rehone --debug ...` for the traceback and "
-        return _stop(BUG, f"This is a bug in Rehone ({said}): {again}please report it.", session)
+        return _unplanned(error, session)
 
 
 _WHOLE = "what is live is whole, and `rehone status` shows it."
@@ -110,6 +108,18 @@ def unread() -> int:
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one may not interrupt the closing of the record
     raise Terminated
+
+
+def _unplanned(error: Exception, session: Session) -> int:
+    if isinstance(error, PermissionError) and error.filename:
+        return _stop(
+            MUST_FIX,
+            f"{error.filename} may not be read or written by this user: give the permission, or run as who owns it",
+            session,
+        )
+    said = f"{type(error).__name__}: {error}".strip(": ")
+    again = "" if session.debug else "run it again as `rehone --debug ...` for the traceback and "
+    return _stop(BUG, f"This is a bug in Rehone ({said}): {again}please report it.", session)
 
 
 def _stop(code: int, sentence: str, session: Session) -> int:

@@ -283,6 +283,9 @@ class RunLog:
         except FileNotFoundError:
             yield _fault(line, f"its record {line.path} is gone")
             return
+        except PermissionError:
+            yield _fault(line, f"its record {line.path} may not be read by this user")
+            return
         if digest != line.sha256:
             yield _fault(line, f"its record {line.path} was changed after it was closed")
 
