@@ -251,7 +251,15 @@ def test_a_champion_dated_after_the_run_has_an_unknown_age() -> None:
 
 def test_rules_without_a_limit_are_not_evaluated() -> None:
     decision = decide(evidence(recall=None), Trigger(min_recall=None, max_age_days=None))
-    assert {c.name for c in decision.checks} == {"forced", "champion", "psi", "score_ks", "cooldown", "budget", "breaker"}
+    assert {c.name for c in decision.checks} == {
+        "forced",
+        "champion",
+        "psi",
+        "score_ks",
+        "cooldown",
+        "budget",
+        "breaker",
+    }
 
 
 # --- what is recorded but never acts ------------------------------------------------------------
