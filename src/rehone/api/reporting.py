@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehone import forecast
 from rehone.api.ahead import ahead
 from rehone.api.door import Where, config_of, now
 from rehone.api.standing import deployments, doctor, status
@@ -97,13 +96,19 @@ def _track(config: Config, brief: Sequence[RunSummary]) -> TrackRecord | None:
     """Count how the gate's promises held, from what runs have recorded; None before the first promise."""
     told = {one.run_id: one for run in brief for one in run.realised}
     promises = [one for run in brief if (one := told.get(run.run_id) or _promise(config, run)) is not None]
-    return forecast.track_record(promises) if promises else None
+    if not promises:
+        return None
+    from rehone import forecast
+
+    return forecast.track_record(promises)
 
 
 def _promise(config: Config, run: RunSummary) -> Realised | None:
     """Return the promise of a run that nobody has held against labels yet."""
     if run.status is not RunStatus.DEPLOYED or run.difference is None or run.version is None or run.champion is None:
         return None
+    from rehone import forecast
+
     value, low, high = run.difference
     positives = run.challenger.positives if run.challenger else 0
     return Realised(
