@@ -665,6 +665,7 @@ def test_a_run_that_waits_its_answer_and_a_rollback_by_hand_are_told_one_after_t
     project.feed(0, 70)
     record = project.run(70)
     assert record.waits
+    assert record.config["alerts"]["webhook"] == f"{receiver.url}/..."
     api.doctor(project.root)
     api.approve(project.root, record.run_id, because="looks fine")
     api.rollback(project.root, to="none", because="it was a trial")
