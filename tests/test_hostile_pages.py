@@ -16,7 +16,8 @@ from conftest import Project
 from rehone import api
 from rehone.cli import endings
 from rehone.cli.commands import app
-from rehone.runlog import LEDGER, RunLog
+from rehone.records import RunSummary
+from rehone.runlog import LEDGER, RunLog, summaries
 
 STEERS = "<script>window.pwned=1</script>\x1b[31mred\x1b]0;title\x07 \r\u202ertl\u2066 \x9b1m"
 
@@ -145,3 +146,20 @@ def test_what_may_not_be_read_is_no_bug(live: Project) -> None:
             assert "bug" not in said
         path.chmod(before)
         os.chown(path, 0, 0)
+
+
+def test_an_index_that_two_processes_make_at_once_holds_each_run_once(
+    live: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = live.configure()
+    decoded = summaries._decoded
+
+    def while_another_makes_it(data: bytes | None, path: str) -> RunSummary | None:
+        monkeypatch.setattr(summaries, "_decoded", decoded)
+        summaries.summaries(config)
+        return decoded(data, path)
+
+    monkeypatch.setattr(summaries, "_decoded", while_another_makes_it)
+    assert len(summaries.summaries(config)) == 1
+    (index,) = config.cache_path.glob("runs-*.jsonl")
+    assert len(list(filter(None, index.read_bytes().splitlines()))) == 1

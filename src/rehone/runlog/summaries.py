@@ -158,9 +158,11 @@ def _entry(text: bytes) -> tuple[str, RunSummary] | None:
 
 def _add(index: Path, fresh: Mapping[str, RunSummary]) -> None:
     """Add lines at the end, in one write, so that those of another process are never split."""
-    if not fresh:
+    added = _read(index) if fresh else {}  # by another process, while this one read the same records
+    lacking = {record: summary for record, summary in fresh.items() if record not in added}
+    if not lacking:
         return
-    data = b"\n" + b"".join(_line(record, summary) for record, summary in fresh.items())
+    data = b"\n" + b"".join(_line(record, summary) for record, summary in lacking.items())
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
         with index.open("ab", buffering=0) as file:
