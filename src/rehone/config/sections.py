@@ -291,6 +291,7 @@ class Deploy(Section):
     health_url: str | None = Field(
         None, description="health page of a service that is not Rehone's; its JSON must report the version"
     )
+    health_version_key: str = Field("version", description="key of that JSON that holds the version id")
     approval: Literal["auto", "manual"] = Field(
         "auto",
         description='"manual": a challenger that passed the gate waits until `rehone approve` or `rehone reject`',
@@ -298,7 +299,6 @@ class Deploy(Section):
     approval_hours: Positive = Field(
         72, description="how long a challenger waits for a person; then its run ends as inconclusive"
     )
-    health_version_key: str = Field("version", description="key of that JSON that holds the version id")
     trial_seconds: float = Field(
         30, gt=0, description="time in which every replica must serve the new version, else it is rolled back"
     )
