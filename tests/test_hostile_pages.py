@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from conftest import Project
-from rehone import api
+from rehone import alert, api
 from rehone.cli import endings
 from rehone.cli.commands import app
+from rehone.config.people import Alerts
+from rehone.integrations.alerts.address import Letter
 from rehone.records import RunSummary
 from rehone.runlog import LEDGER, RunLog, summaries
 
@@ -163,3 +166,14 @@ def test_an_index_that_two_processes_make_at_once_holds_each_run_once(
     assert len(summaries.summaries(config)) == 1
     (index,) = config.cache_path.glob("runs-*.jsonl")
     assert len(list(filter(None, index.read_bytes().splitlines()))) == 1
+
+
+def test_an_alert_is_one_line_with_a_short_subject_whatever_a_project_is_called(live: Project) -> None:
+    (record,) = api.history(live.root)
+    ended = replace(record, project=f"a\r\nBcc: x{STEERS}{'L' * 10_000}", sentence=STEERS)
+    (told,) = alert.of(ended, None, Alerts(on=("deployed",)))
+    letter = Letter(id="x", alert=told)
+    assert _steering(told.line + letter.title) == set()
+    assert "\n" not in told.line + letter.title
+    assert letter.title.startswith("a Bcc: x<script>")
+    assert len(letter.title) < 200

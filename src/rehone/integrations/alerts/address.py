@@ -19,6 +19,8 @@ from rehone.records import Alert
 SECONDS = 15.0
 """Longest that one address may take."""
 LONGEST_CAUSE = 300
+LONGEST_NAME = 120
+"""Letters of a project's name in a subject line."""
 
 
 class Unsent(RehoneError):
@@ -35,8 +37,8 @@ class Letter:
 
     @property
     def title(self) -> str:
-        """Name the project and what it is about, for a subject line."""
-        return f"{self.alert.project}: {alert.named(self.alert.kind)}"
+        """Name the project and what it is about, for a subject line: one line, whatever the project is called."""
+        return f"{alert.one_line(self.alert.project)[:LONGEST_NAME]}: {alert.named(self.alert.kind)}"
 
     @property
     def text(self) -> str:
