@@ -43,7 +43,7 @@ def find(patterns: Sequence[str]) -> tuple[Path, ...]:
     for pattern in patterns:
         paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
         files = [p / CONFIG_NAME if p.is_dir() else p for p in paths]
-        files = [p for p in files if p.is_file()]
+        files = [p for p in files if p.is_file() and (p.suffix == ".toml" or str(p) == pattern)]
         if not files:
             empty.append(pattern)
         for file in files:

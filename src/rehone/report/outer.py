@@ -40,7 +40,10 @@ class Entry:
     @property
     def checks(self) -> Sequence[Check]:
         """Gather what is known to be well or not."""
-        return (*self.book.checks, *self.book.health.checks) if self.book else ()
+        if self.book is None:
+            return ()
+        notes = (Check(name="note", status=CheckStatus.WARN, detail=note) for note in self.book.notes)
+        return (*self.book.status.problems, *self.book.checks, *self.book.health.checks, *notes)
 
     @property
     def needs(self) -> str:

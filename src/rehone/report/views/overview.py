@@ -44,6 +44,7 @@ def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
         "by": _run_of(book, book.status.deployment),
         "direction": direction(book),
         "notices": tuple(_notices(book)),
+        "lost": any(check.name == "store" for check in book.status.problems),
         "waiting": tuple(run for run in book.summaries if run.run_id in book.health.waiting),
         "in_vain": tuple(reversed([run for run in book.summaries if run.status in IN_VAIN][-SHOWN:])),
         "n_in_vain": sum(run.status in IN_VAIN for run in book.summaries),
