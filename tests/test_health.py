@@ -154,7 +154,7 @@ def test_alarms_beyond_chance_are_said() -> None:
     found = check(of(*loud), "false_alarms")
     assert (found.status, found.value, found.n) == (WARN, 7, 365)
     assert found.detail == (
-        "7 drift alarms that no better challenger proved right, in 365 days that were looked at; 1 by chance is accepted "
+        "7 drift alarms that no better challenger proved right, in 365 days that were looked at, while 1 by chance is accepted "
         "(trigger.false_alarms_per_year is 1)"
     )
 

@@ -121,7 +121,7 @@ def examine(store: Store, *, policy: Deploy, clock: Clock) -> tuple[Check, ...]:
     except StoreError as error:
         return (Check(name="log", status=CheckStatus.ACT, detail=str(error)),)
     head = records[-1] if records else None
-    said = f"the deployment log has {len(records)} records, each in its place"
+    said = f"the deployment log has {len(records)} record{'s' * (len(records) != 1)}, each in its place"
     checks = [Check(name="log", status=CheckStatus.OK, n=len(records), detail=said)]
     if head is not None and head.state is DeploymentState.TRIAL:
         checks.append(_open_trial(head))

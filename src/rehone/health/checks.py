@@ -111,7 +111,7 @@ def _false_alarms(found: Health, accepted: float) -> Check:
         return replace(check, status=UNKNOWN, value=None, limit=None, detail="drift was not measured in the past year")
     said = (
         f"{_count(found.alarms, 'drift alarm')} that no better challenger proved right, in "
-        f"{_count(int(found.days), 'day')} that were looked at; {found.alarms_accepted:.2g} by chance is accepted "
+        f"{_count(int(found.days), 'day')} that were looked at, while {found.alarms_accepted:.2g} by chance is accepted "
         f"(trigger.false_alarms_per_year is {accepted:g})"
     )
     if found.alarms < 2 or _at_least(found.alarms, found.alarms_accepted) >= BY_CHANCE:
@@ -166,7 +166,7 @@ def _run_time(seconds: Sequence[float]) -> Check:
         value=newest,
         limit=SLOW * usual,
         baseline=usual,
-        detail=f"the newest run that trained took {_span(newest)}, usual is {_span(usual)}, {SLOW:g} times that is said",
+        detail=f"the newest run that trained took {_span(newest)}, the median of those before is {_span(usual)}, {SLOW:g} times that is said",
         remedy="`rehone show` of that run says which stage took it: more rows, fewer cores, or a machine that is shared"
         if slow
         else "",
