@@ -132,6 +132,7 @@ def _as_somebody_else(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes root to own files of others")
+@pytest.mark.soak
 def test_what_may_not_be_read_is_no_bug(live: Project) -> None:
     record = live.root / "runs" / RunLog.of(live.configure()).lines()[0].path
     for path, commands in (
