@@ -54,3 +54,9 @@ def test_a_file_that_is_named_in_full_is_taken_for_a_project_whatever_its_ending
     assert fleet.find([str(tmp_path / "bikes.conf")]) == (tmp_path / "bikes.conf",)
     with pytest.raises(NotFound):
         fleet.find([str(tmp_path / "*.conf")])
+
+
+def test_the_page_on_health_shows_a_dash_where_drift_was_never_looked_at(project: Project) -> None:
+    html = page(api.book(project.root), "health", Site())
+    assert "drift was not measured in the past year" in html
+    assert "in 0 days" not in html

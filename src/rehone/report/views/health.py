@@ -33,8 +33,10 @@ def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
     yield "gate refused", share(found.gate_failure_share), f"{found.refused} of {found.judged} judged"
     yield (
         "drift alarms",
-        number(found.alarms),
-        f"in {number(found.days, 3)} days; {number(found.alarms_accepted, 2)} are accepted",
+        number(found.alarms if found.days else None),
+        f"in {number(found.days, 3)} days; {number(found.alarms_accepted, 2)} are accepted"
+        if found.days
+        else "drift was not measured in the past year",
     )
     yield "newest row", _age(found.newest_row_age_days), "old; no run has seen a newer one"
     yield "newest label", _age(found.newest_label_age_days), "since its event; no run has seen a newer one"
