@@ -373,7 +373,7 @@ def test_away_from_a_terminal_each_stage_is_one_sentence_in_80_columns() -> None
     listen(Event(kind=EventKind.PROGRESS, stage="train", done=10, total=20, sentence="lightgbm"))
     listen(Event(kind=EventKind.FINISHED, stage="train", sentence=long))
     assert out.getvalue().splitlines() == [
-        "train       10 of 20, about 12 s left lightgbm",
+        "train       10 of 20, about 12 s left: lightgbm",
         "train       2 estimators on 2 windows in 5 folds: the winner is lightgbm on all",
         "            history with ROC-AUC 0.912",
     ]

@@ -66,7 +66,7 @@ class Lines:
             if now - self._last >= SECONDS_BETWEEN_LINES:
                 of = f" of {event.total}" if event.total else ""
                 about = f", about {span(left)} left" if left is not None else ""
-                self._write(event.stage, f"{event.done}{of}{about} {event.sentence}".rstrip())
+                self._write(event.stage, f"{event.done}{of}{about}: {event.sentence}".rstrip(" :"))
                 self._last = now
 
     def _write(self, stage: str, sentence: str) -> None:
