@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from dataclasses import replace
 
 from starlette.exceptions import HTTPException
@@ -20,8 +21,8 @@ from rehone.report.outer import Entry, fleet, notice
 
 log = logging.getLogger(__name__)
 
-_VISITORS = "form-token-of-this-visitor"
-"""Stands in pages that are kept for all visitors, until one of them is sent theirs."""
+_VISITORS = f"form-token-{secrets.token_hex(16)}"
+"""Stands in pages that are kept for all visitors, until one of them is sent theirs; no record can have it."""
 
 
 def page(house: House, prefix: str, shelf: Shelf) -> Handler:
