@@ -156,6 +156,9 @@ def test_a_challenger_is_rejected_with_a_reason_that_is_shown_as_it_was_written(
         form.locator("[name=because]").fill(reason)
         with page.expect_navigation(url="**/answer"):
             form.get_by_role("button").click()
+        page.get_by_text("is answered").first.wait_for(
+            timeout=60_000
+        )  # the page asks again by itself, without a script
         page.goto(f"{guarded.url}/run/{run.run_id}")
         assert reason in page.locator("main").text_content()
         assert "<i>Bob</i> (dashboard)" in page.locator("main").text_content()

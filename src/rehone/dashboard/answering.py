@@ -41,6 +41,7 @@ def take(house: House, prefix: str, shelf: Shelf, verb: str) -> Handler:
         )
         under_way = house.answers.begin(answer)
         if under_way is not None:
+            under_way.add_done_callback(lambda _: shelf.look_again())
             await asyncio.wait([asyncio.wrap_future(under_way)], timeout=_AT_ONCE_SECONDS)
         return RedirectResponse(f"{prefix}/run/{quote(answer.run_id, safe='')}/answer", 303)
 

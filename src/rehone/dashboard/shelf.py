@@ -71,6 +71,11 @@ class Shelf:
                 self._looked = time.monotonic()
             return self._state
 
+    def look_again(self) -> None:
+        """Look at once when a page is asked for next: what somebody has just answered is on it."""
+        with self._looking:
+            self._looked = -1e9
+
     def book(self) -> Book:
         """Return the newest book.
 
