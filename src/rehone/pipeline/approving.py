@@ -149,11 +149,12 @@ def _deployed(scene: Scene) -> RunRecord:
 def _promoted(scene: Scene) -> Ending | None:
     ending = promote(scene, again=_again)
     asked = scene.draft.record.approval
-    if ending is None or ending[0] is not RunStatus.DEPLOYED or asked is None or not asked.judged_again:
+    if ending is None or asked is None or not asked.judged_again:
         return ending
-    return ending[
-        0
-    ], f"{ending[1]}; the deployment log had moved on meanwhile, so it was judged again: {scene.verdict.reason}"
+    status, said = ending
+    if status is not RunStatus.DEPLOYED:
+        return ending
+    return status, f"{said}; the deployment log had moved on meanwhile, so it was judged again: {scene.verdict.reason}"
 
 
 def _again(scene: Scene) -> Ending | None:
