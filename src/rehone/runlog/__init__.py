@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -29,8 +29,8 @@ from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
-from rehone.records import Check, CheckStatus, DataFile, Figures, RunRecord, RunStatus, short_id
-from rehone.runlog import ledger
+from rehone.records import Check, DataFile, Figures, RunRecord, RunStatus, short_id
+from rehone.runlog import ledger, proving
 from rehone.runlog.ledger import Line
 
 __all__ = ["LEDGER", "Line", "RunLog", "refuse_lost_store"]
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
 _UNREAD = (Corrupt, FileNotFoundError, PermissionError)
-CHAIN = "its ledger line was changed, or one before it was removed"
 _RECORD = re.compile(r"[0-9]+/[0-9]+/[^./]+\.json")
 _DEPLOYMENT = re.compile(r"[0-9].*\.json")
 
@@ -219,23 +218,7 @@ class RunLog:
 
         With `judged`, also read again what each gate was given, which may be much.
         """
-        try:
-            said = "; what their gates were given is as it was" if judged else ""
-            found = tuple(self._faults(judged))
-            return found or (
-                Check(
-                    name="ledger",
-                    status=CheckStatus.OK,
-                    n=len(self.lines()),
-                    detail=f"{len(self.lines())} closed runs match the ledger{said}",
-                ),
-            )
-        except Corrupt as error:
-            return (
-                Check(
-                    name="ledger", status=CheckStatus.ACT, detail=str(error), remedy="restore the ledger from a backup"
-                ),
-            )
+        return proving.verify(self._books(), judged=judged)
 
     def faults_of(self, run_id: str) -> tuple[Check, ...]:
         """Return what is wrong with the record of one closed run, and with its place in the chain.
@@ -243,13 +226,15 @@ class RunLog:
         Raises:
             Corrupt: the ledger itself cannot be read.
         """
-        found = []
-        for line, is_broken in ledger.broken(self._whole_lines(), source=self._source):
-            if is_broken:
-                found.append(_fault(line, CHAIN))
-            if line.run_id == run_id:
-                return (*found, *self._fault_of_record(line))
-        return tuple(found)
+        return proving.faults_of(self._books(), run_id)
+
+    def _books(self) -> proving.Books:
+        return proving.Books(
+            lines=self._whole_lines(),
+            source=self._source,
+            read=lambda path: self._disk.read(self.root / path),
+            kept=self.kept,
+        )
 
     @property
     def _source(self) -> str:
@@ -268,39 +253,6 @@ class RunLog:
                 "from a backup"
             ) from error
         return data[: data.rfind(b"\n") + 1]
-
-    def _faults(self, judged: bool) -> Iterator[Check]:
-        for line, is_broken in ledger.broken(self._whole_lines(), source=self._source):
-            if is_broken:
-                yield _fault(line, CHAIN)
-            yield from self._fault_of_record(line)
-            if judged:
-                yield from self._fault_of_judged(line)
-
-    def _fault_of_record(self, line: Line) -> Iterator[Check]:
-        try:
-            digest = hashlib.sha256(self._disk.read(self.root / line.path)).hexdigest()
-        except FileNotFoundError:
-            yield _fault(line, f"its record {line.path} is gone")
-            return
-        except PermissionError:
-            yield _fault(line, f"its record {line.path} may not be read by this user")
-            return
-        if digest != line.sha256:
-            yield _fault(line, f"its record {line.path} was changed after it was closed")
-
-    def _fault_of_judged(self, line: Line) -> Iterator[Check]:
-        try:
-            record = self._read(self.root / line.path)
-            if record.judged is not None:
-                self.kept(record)
-        except NotFound as error:
-            gone = _fault(line, f"{error}: its verdict cannot be replayed")
-            yield replace(gone, status=CheckStatus.WARN)
-        except Corrupt as error:
-            yield _fault(line, str(error))
-        except FileNotFoundError:
-            return  # which was said of the record
 
     def _restore_lines(self) -> None:
         known = {line.run_id for line in self.lines()}
@@ -431,16 +383,6 @@ class _Ending:
     """The part of a record that says whether it is closed."""
 
     status: RunStatus | None = None
-
-
-def _fault(line: Line, said: str) -> Check:
-    return Check(
-        name="ledger",
-        subject=line.run_id,
-        status=CheckStatus.ACT,
-        detail=f"run {line.run_id}: {said}",
-        remedy="restore it from a backup; what is live does not depend on it",
-    )
 
 
 def refuse_lost_store(config: Config, lines: tuple[Line, ...]) -> None:
