@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,19 +57,46 @@ def promised(record: RunRecord, *, level: float, fewest: int) -> Realised | None
         return None
     if record.version is None or record.champion is None:
         return None
+    return promise(
+        Promotion(record.run_id, record.version, record.champion, record.as_of),
+        Promise(seen.value, seen.interval, seen.positives or 0),
+        level=float(record.config.get("gate", {}).get("level", level)),
+        fewest=fewest,
+    )
+
+
+class Promotion(NamedTuple):
+    """Which run put which version in the place of which, and as of when."""
+
+    run_id: str
+    version: str
+    replaced: str
+    at: datetime
+
+
+class Promise(NamedTuple):
+    """The difference of ROC-AUC that the gate saw, with its interval, and on how many positives."""
+
+    value: float
+    interval: tuple[float, float] | None
+    positives: int
+
+
+def promise(made: Promotion, seen: Promise, *, level: float, fewest: int) -> Realised:
+    """Return the forecast that a promotion is, open as yet; `level` is one-sided."""
     return Realised(
-        run_id=record.run_id,
-        version=record.version,
-        replaced=record.champion,
-        promoted_at=record.as_of,
+        run_id=made.run_id,
+        version=made.version,
+        replaced=made.replaced,
+        promoted_at=made.at,
         predicted=seen.value,
         predicted_interval=seen.interval,
-        window=Window(record.as_of, record.as_of),
+        window=Window(made.at, made.at),
         n=0,
         positives=0,
-        level=2 * float(record.config.get("gate", {}).get("level", level)) - 1,
+        level=2 * level - 1,
         open=True,
-        positives_needed=max(seen.positives or 0, fewest, FEWEST),
+        positives_needed=max(seen.positives, fewest, FEWEST),
     )
 
 

@@ -13,7 +13,7 @@ from rehone.api.standing import deployments, doctor, status
 from rehone.api.wellbeing import health_of
 from rehone.config import Config
 from rehone.errors import RehoneError
-from rehone.records import Realised, RunRecord, RunStatus, RunSummary, TrackRecord, Window
+from rehone.records import Realised, RunRecord, RunStatus, RunSummary, TrackRecord
 from rehone.runlog import RunLog
 from rehone.runlog.summaries import summaries
 from rehone.runlog.told import parts_of
@@ -110,18 +110,9 @@ def _promise(config: Config, run: RunSummary) -> Realised | None:
     from rehone import forecast
 
     value, low, high = run.difference
-    positives = run.challenger.positives if run.challenger else 0
-    return Realised(
-        run_id=run.run_id,
-        version=run.version,
-        replaced=run.champion,
-        promoted_at=run.as_of,
-        predicted=value,
-        predicted_interval=(low, high),
-        window=Window(run.as_of, run.as_of),
-        n=0,
-        positives=0,
-        level=2 * config.gate.level - 1,
-        open=True,
-        positives_needed=max(positives, config.gate.min_positives, forecast.FEWEST),
+    return forecast.promise(
+        forecast.Promotion(run.run_id, run.version, run.champion, run.as_of),
+        forecast.Promise(value, (low, high), run.challenger.positives if run.challenger else 0),
+        level=config.gate.level,
+        fewest=config.gate.min_positives,
     )

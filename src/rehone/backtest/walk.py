@@ -218,19 +218,11 @@ def _promised(config: Config, promoted: Fitted, replaced: Fitted, verdict: Verdi
     if seen is None or seen.value is None:
         return None
     day = promoted.as_of
-    return Realised(
-        run_id=f"{day:%Y%m%d}",
-        version=promoted.id,
-        replaced=replaced.id,
-        promoted_at=day,
-        predicted=seen.value,
-        predicted_interval=seen.interval,
-        window=Window(day, day),
-        n=0,
-        positives=0,
-        level=2 * config.gate.level - 1,
-        open=True,
-        positives_needed=max(seen.positives or 0, config.gate.min_positives, forecast.FEWEST),
+    return forecast.promise(
+        forecast.Promotion(f"{day:%Y%m%d}", promoted.id, replaced.id, day),
+        forecast.Promise(seen.value, seen.interval, seen.positives or 0),
+        level=config.gate.level,
+        fewest=config.gate.min_positives,
     )
 
 
