@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 UID: Final = "rehone-pipeline"
 SCHEMA: Final = 39
@@ -15,19 +15,28 @@ SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
 PROJECT: Final = '{project="$project"}'
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Panel:
-    """One panel: `asks` is each query by the legend of its series; `limit` is a value from which it turns red."""
+    """One number: `asks` is each query by the legend of its series; `limit` is a value from which it turns red."""
 
     title: str
     said: str
-    kind: str
     asks: Mapping[str, str]
     unit: str = "short"
     wide: int = 6
-    high: int = 4
     limit: float | None = None
     shown: str = "value"
+    kind: ClassVar[str] = "stat"
+    high: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class Graph(Panel):
+    """Figures over time."""
+
+    wide: int = 12
+    kind: ClassVar[str] = "timeseries"
+    high: ClassVar[int] = 8
 
 
 def _of(name: str) -> str:
@@ -42,138 +51,78 @@ def _bounds(name: str) -> dict[str, str]:
     return {name: _of(name), f"{name}, low": _of(f"{name}_low"), f"{name}, high": _of(f"{name}_high")}
 
 
-PANELS: Final = (
+PANELS: Final[tuple[Panel, ...]] = (
+    Panel("Live version", "Absent while nothing is live.", {"{{version}}": _of("live_info")}, wide=8, shown="name"),
+    Panel("Live since", "How long the live version has been live.", {"": _since("live_since")}, unit="s", wide=4),
     Panel(
-        title="Live version",
-        said="Absent while nothing is live.",
-        kind="stat",
-        asks={"{{version}}": _of("live_info")},
-        wide=8,
-        shown="name",
-    ),
-    Panel(
-        title="Live since",
-        said="How long the live version has been live.",
-        kind="stat",
-        asks={"": _since("live_since")},
-        unit="s",
-        wide=4,
-    ),
-    Panel(
-        title="Newest run",
-        said="How the newest closed run ended.",
-        kind="stat",
-        asks={"{{ending}}": f"{_of('last_run_ending')} == 1"},
+        "Newest run",
+        "How the newest closed run ended.",
+        {"{{ending}}": f"{_of('last_run_ending')} == 1"},
         wide=4,
         shown="name",
     ),
+    Panel("Last run ended", "How long ago a run ended.", {"": _since("last_run")}, unit="s", wide=4),
     Panel(
-        title="Last run ended",
-        said="How long ago a run ended.",
-        kind="stat",
-        asks={"": _since("last_run")},
-        unit="s",
-        wide=4,
-    ),
-    Panel(
-        title="Breaker",
-        said="1 while retraining has stopped until a person resets it.",
-        kind="stat",
-        asks={"": _of("breaker_stopped")},
+        "Breaker",
+        "1 while retraining has stopped until a person resets it.",
+        {"": _of("breaker_stopped")},
         wide=4,
         limit=1,
     ),
-    Panel(
-        title="ROC-AUC on the holdout",
-        said="Challenger and champion on the rows of the newest judged run. Each point is of another holdout.",
-        kind="timeseries",
-        asks={"{{role}}": _of("holdout_roc_auc")},
-        wide=12,
-        high=8,
+    Graph(
+        "ROC-AUC on the holdout",
+        "Challenger and champion on the rows of the newest judged run. Each point is of another holdout.",
+        {"{{role}}": _of("holdout_roc_auc")},
     ),
-    Panel(
-        title="Recall in production",
-        said="On labels that are due, with its interval, and estimated before they are; trigger.min_recall beside it.",
-        kind="timeseries",
-        asks={**_bounds("recall"), "estimated": _of("estimated_recall"), "limit": _of("recall_limit")},
-        wide=12,
-        high=8,
+    Graph(
+        "Recall in production",
+        "On labels that are due, with its interval, and estimated before they are; trigger.min_recall beside it.",
+        {**_bounds("recall"), "estimated": _of("estimated_recall"), "limit": _of("recall_limit")},
     ),
-    Panel(
-        title="Cost of decisions per 1,000 rows",
-        said="On labels that are due, with its interval, and of both models on the holdout of the newest judged run.",
-        kind="timeseries",
-        asks={**_bounds("cost_per_1000_rows"), "holdout, {{role}}": _of("holdout_cost_per_1000_rows")},
-        wide=12,
-        high=8,
+    Graph(
+        "Cost of decisions per 1,000 rows",
+        "On labels that are due, with its interval, and of both models on the holdout of the newest judged run.",
+        {**_bounds("cost_per_1000_rows"), "holdout, {{role}}": _of("holdout_cost_per_1000_rows")},
     ),
-    Panel(
-        title="Drift",
-        said="Largest PSI of a feature that may act, and how many features act.",
-        kind="timeseries",
-        asks={"largest PSI": _of("worst_psi"), "features that act": _of("features_beyond_limit")},
-        wide=12,
-        high=8,
+    Graph(
+        "Drift",
+        "Largest PSI of a feature that may act, and how many features act.",
+        {"largest PSI": _of("worst_psi"), "features that act": _of("features_beyond_limit")},
     ),
-    Panel(
-        title="Runs by ending",
-        said="All closed runs, counted.",
-        kind="timeseries",
-        asks={"{{ending}}": _of("runs_total")},
-        wide=12,
-        high=8,
-    ),
-    Panel(
-        title="Time of runs",
-        said="The newest run, and the newest one that trained.",
-        kind="timeseries",
-        asks={"newest": _of("last_run_seconds"), "trained": _of("last_trained_run_seconds")},
+    Graph("Runs by ending", "All closed runs, counted.", {"{{ending}}": _of("runs_total")}),
+    Graph(
+        "Time of runs",
+        "The newest run, and the newest one that trained.",
+        {"newest": _of("last_run_seconds"), "trained": _of("last_trained_run_seconds")},
         unit="s",
-        wide=12,
-        high=8,
     ),
-    Panel(
-        title="Refused by the gate",
-        said="Share of the newest judged challengers that the gate did not let pass, beside health.max_gate_failure_share.",
-        kind="timeseries",
-        asks={"refused": _of("gate_failure_ratio"), "limit": _of("gate_failure_ratio_limit")},
+    Graph(
+        "Refused by the gate",
+        "Share of the newest judged challengers that the gate did not let pass, beside health.max_gate_failure_share.",
+        {"refused": _of("gate_failure_ratio"), "limit": _of("gate_failure_ratio_limit")},
         unit="percentunit",
-        wide=12,
-        high=8,
     ),
-    Panel(
-        title="Lost in a row",
-        said="Challengers lost since one went live or the breaker was reset; retraining stops at the limit.",
-        kind="timeseries",
-        asks={"lost": _of("lost_in_a_row"), "limit": _of("lost_in_a_row_limit"), "declines": _of("declines_in_a_row")},
-        wide=12,
-        high=8,
+    Graph(
+        "Lost in a row",
+        "Challengers lost since one went live or the breaker was reset; retraining stops at the limit.",
+        {"lost": _of("lost_in_a_row"), "limit": _of("lost_in_a_row_limit"), "declines": _of("declines_in_a_row")},
     ),
+    Panel("Newest row", "How old the newest row is that a run has seen.", {"": _since("newest_row")}, unit="s"),
     Panel(
-        title="Newest row",
-        said="How old the newest row is that a run has seen.",
-        kind="stat",
-        asks={"": _since("newest_row")},
+        "Newest label",
+        "How old the youngest event is whose label was due and seen.",
+        {"": _since("newest_label")},
         unit="s",
     ),
     Panel(
-        title="Newest label",
-        said="How old the youngest event is whose label was due and seen.",
-        kind="stat",
-        asks={"": _since("newest_label")},
-        unit="s",
+        "Drift alarms of the past year",
+        "Alarms that no better challenger proved right, and how many chance alone may give.",
+        {"alarms": _of("drift_alarms"), "accepted": _of("drift_alarms_accepted")},
     ),
     Panel(
-        title="Drift alarms of the past year",
-        said="Alarms that no better challenger proved right, and how many chance alone may give.",
-        kind="stat",
-        asks={"alarms": _of("drift_alarms"), "accepted": _of("drift_alarms_accepted")},
-    ),
-    Panel(
-        title="Waiting for a person",
-        said="Challengers that passed the gate and wait for an approval.",
-        kind="stat",
-        asks={"": _of("waiting_approvals")},
+        "Waiting for a person",
+        "Challengers that passed the gate and wait for an approval.",
+        {"": _of("waiting_approvals")},
         limit=1,
     ),
 )
