@@ -10,14 +10,17 @@ import click
 
 def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--project`, which every command on a project has."""
-    return click.option(
-        "--project",
-        "-p",
-        metavar="DIR",
-        default=".",
-        show_default=True,
-        help="Folder of the project, or the path of its rehone.toml.",
-    )(command)
+    said = "Folder of the project, or the path of its rehone.toml."
+    return _projects("project", default=".", show_default=True, help=said)(command)
+
+
+def projects_option(said: str, *, required: bool = False) -> Callable[..., Any]:
+    """Add `--project` as a fleet gives it: several times, or as a glob; `said` is its help."""
+    return _projects("projects", multiple=True, required=required, help=said)
+
+
+def _projects(name: str, **facts: Any) -> Callable[..., Any]:
+    return click.option("--project", "-p", name, metavar="DIR", **facts)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rehone.cli import endings
+from rehone.cli.options import projects_option
 from rehone.integrations import is_fleet
 
 
@@ -17,14 +18,7 @@ def schedule() -> None:
 
 
 @schedule.command()
-@click.option(
-    "--project",
-    "-p",
-    "projects",
-    multiple=True,
-    metavar="DIR",
-    help="Folder of the project; given several times, or as a glob, they are a fleet. Default: this folder.",
-)
+@projects_option("Folder of the project; given several times, or as a glob, they are a fleet. Default: this folder.")
 @click.option("--cron", metavar="CRON", help='When to run, in data.timezone: "0 2 * * *" is every day at 2.')
 @click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="The same as an interval.")
 @click.option("--name", metavar="NAME", help='Name of the deployment. Default: project.name, or "fleet".')
@@ -56,14 +50,9 @@ def prefect(
 
 
 @schedule.command()
-@click.option(
-    "--project",
-    "-p",
-    "projects",
-    multiple=True,
+@projects_option(
+    "Folder of the project as the containers see it; given several times, or as a glob, they are a fleet.",
     required=True,
-    metavar="DIR",
-    help="Folder of the project as the containers see it; given several times, or as a glob, they are a fleet.",
 )
 @click.option(
     "--output",
