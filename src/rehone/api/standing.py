@@ -27,6 +27,7 @@ from rehone.records import (
     short_id,
 )
 from rehone.runlog import RunLog
+from rehone.runlog.clearing import Clearance
 from rehone.runlog.summaries import summaries
 from rehone.store import Store, has_store
 
@@ -239,6 +240,13 @@ def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
 
     with store.lock("doctor"):
         closed = pipeline.settle(store, runlog, clock=now) + runlog.close_orphans(now=now())
-        healed = deploy.heal(store, policy=config.deploy, clock=now)
+        healed = (*deploy.heal(store, policy=config.deploy, clock=now), *_swept(config, runlog))
     said = [Check(name="run", subject=r.run_id, status=CheckStatus.WARN, detail=r.sentence) for r in closed]
     return [*said, *healed]
+
+
+def _swept(config: Config, runlog: RunLog) -> Iterator[Check]:
+    """Remove what killed processes left beside closed records, and say so."""
+    if swept := Clearance.of(config, runlog.lines()).sweep():
+        said = f"{swept} {'file or folder' if swept == 1 else 'files and folders'} of killed runs removed beside their records"
+        yield Check(name="repair", status=CheckStatus.WARN, detail=said)

@@ -314,6 +314,11 @@ class Deploy(Section):
         ge=2,
         description="newest versions that clean-up keeps besides those that the log, the replicas and the gate (up to 12 past champions) need",
     )
+    keep_judged: int | None = Field(
+        50,
+        ge=1,
+        description='newest runs of which clean-up keeps what the gate was given (about 20 bytes a held-out row), besides those of versions in the store and those that have not ended; "off" for all',
+    )
     allow_joblib: bool = Field(
         False,
         description="let an estimator that skops cannot store be kept as joblib; loading joblib runs code, so only for stores that you alone can write",

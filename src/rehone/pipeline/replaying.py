@@ -140,6 +140,8 @@ def _judged(book: _Book) -> tuple[Verdict | None, tuple[Check, ...]]:
     try:
         given = unpack(book.runlog.kept(record), source=record.judged.path)
     except (NotFound, Corrupt) as error:
+        if isinstance(error, NotFound) and (by := _cleared_after(book)):
+            return None, (_no_longer_kept(record.judged.path, by),)
         remedy = "restore it from a backup; the verdict in the record is what was decided"
         return None, (Check(name="inputs", status=ACT, subject=record.judged.path, detail=str(error), remedy=remedy),)
     whole = Check(
@@ -152,6 +154,24 @@ def _judged(book: _Book) -> tuple[Verdict | None, tuple[Check, ...]]:
     known = inspect.signature(gate.judge).parameters
     again = _as_written(gate.judge(**{name: value for name, value in given.items() if name in known}), Verdict)
     return again, (whole, _compared("verdict", record.verdict, again, book.plain["verdict"]))
+
+
+def _cleared_after(book: _Book) -> str | None:
+    """Return after which run clean-up removed what the gate was given; `None` where it did not, or nobody can tell."""
+    try:
+        return book.runlog.cleared().get(book.record.run_id)
+    except Corrupt:  # which is said of the ledger
+        return None
+
+
+def _no_longer_kept(path: str, by: str) -> Check:
+    return Check(
+        name="inputs",
+        status=UNKNOWN,
+        subject=path,
+        detail=f"what the gate was given is no longer kept: clean-up removed it after run {by} (deploy.keep_judged)",
+        remedy="put it back from a backup to have it judged again; the verdict in the record is what was decided",
+    )
 
 
 def _shadowed(book: _Book) -> Iterator[Check]:

@@ -15,7 +15,7 @@ import rehone
 from rehone import artifact, data, deploy, train, trigger
 from rehone.config import Config
 from rehone.errors import Locked, RehoneError, StoreError
-from rehone.pipeline import figures, forecasts, maturing, recalibrating
+from rehone.pipeline import clearing, figures, forecasts, maturing, recalibrating
 from rehone.pipeline.asking import ask, held_back, settle, waiting
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.evidence import Look, attempts, findings, look, read_champion
@@ -127,7 +127,10 @@ def conclude(scene: Scene, ending: Ending | None) -> RunRecord:
     """Close the record with its ending; that of a run that waits for a person stays open."""
     if ending is None and scene.draft.record.waits:
         return scene.draft.record
-    return scene.draft.end(*(ending or _NO_ENDING))
+    clearance = clearing.foreseen(scene)
+    record = scene.draft.end(*(ending or _NO_ENDING))
+    clearing.carry_out(clearance, record)
+    return record
 
 
 def go(scene: Scene, stages: Iterable[Step], finished: Callable[[str], None] = lambda _: None) -> Ending | None:

@@ -47,7 +47,8 @@ class RunRecord:
     `staged_until` is set while a run is made stage by stage: until then nobody else may run.
     `judged` names the file beside the record that holds all the gate was given; `realised` is what
     became of earlier promotions, as far as this run could see. `figures` names the file that pages are
-    drawn from, and `approval` is there when a person was asked.
+    drawn from, and `approval` is there when a person was asked. `cleared` names the runs of which clean-up
+    after this one removes what their gates were given.
 
     Reads like a mapping too: `record["status"]`, `"verdict" in record`, `dict(record)`.
     """
@@ -89,6 +90,7 @@ class RunRecord:
     realised: tuple[Realised, ...] = ()
     figures: DataFile | None = None
     approval: Approval | None = None
+    cleared: tuple[str, ...] = ()
 
     @property
     def retry(self) -> bool:

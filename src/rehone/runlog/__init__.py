@@ -14,10 +14,11 @@ record: `verify` finds all three.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -30,7 +31,7 @@ from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
 from rehone.records import Check, DataFile, Figures, RunRecord, RunStatus, short_id
-from rehone.runlog import ledger, proving
+from rehone.runlog import clearing, ledger, proving
 from rehone.runlog.ledger import Line
 
 __all__ = ["LEDGER", "Line", "RunLog", "refuse_lost_store"]
@@ -99,7 +100,7 @@ class RunLog:
         """Return all that the gate of a run was given.
 
         Raises:
-            NotFound: it was not kept, or is gone.
+            NotFound: it was not kept, or is gone; `cleared` tells whether by the rule of clean-up.
             Corrupt: it was changed.
         """
         if record.judged is None:
@@ -112,6 +113,10 @@ class RunLog:
         if hashlib.sha256(data).hexdigest() != record.judged.sha256:
             raise Corrupt(f"{path} was changed since the gate of run {record.run_id} was given it")
         return data
+
+    def cleared(self) -> Mapping[str, str]:
+        """Return of each run of which it was cleared what its gate was given, after which run that was."""
+        return clearing.cleared(self.root, self._disk, self.lines())
 
     def keep_figures(self, record: RunRecord, figures: Figures) -> DataFile:
         """Write what pages draw of a run beside its record, whole, and return its name and digest.
@@ -234,6 +239,7 @@ class RunLog:
             source=self._source,
             read=lambda path: self._disk.read(self.root / path),
             kept=self.kept,
+            cleared=functools.cache(self.cleared),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rehone import codec
@@ -17,12 +17,16 @@ CHAIN = "its ledger line was changed, or one before it was removed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What is proved: the whole lines of the ledger, and how a record, and what its gate was given, are read."""
+    """What is proved: the whole lines of the ledger, and how a record, and what its gate was given, are read.
+
+    `cleared` tells of which runs that was removed by rule, and after which run.
+    """
 
     lines: bytes
     source: str
     read: Callable[[str], bytes]
     kept: Callable[[RunRecord], bytes]
+    cleared: Callable[[], Mapping[str, str]]
 
 
 def verify(books: Books, *, judged: bool) -> tuple[Check, ...]:
@@ -33,9 +37,14 @@ def verify(books: Books, *, judged: bool) -> tuple[Check, ...]:
     except Corrupt as error:
         remedy = "restore the ledger from a backup"
         return (Check(name="ledger", status=CheckStatus.ACT, detail=str(error), remedy=remedy),)
-    said = "; what their gates were given is as it was" if judged else ""
-    detail = f"{closed} closed runs match the ledger{said}"
+    detail = f"{closed} closed runs match the ledger{_of_given(books) if judged else ''}"
     return found or (Check(name="ledger", status=CheckStatus.OK, n=closed, detail=detail),)
+
+
+def _of_given(books: Books) -> str:
+    cleared = len(books.cleared())
+    gone = f", but of {cleared} run{'s' if cleared > 1 else ''} no longer kept (deploy.keep_judged)" if cleared else ""
+    return f"; what their gates were given is as it was{gone}"
 
 
 def faults_of(books: Books, run_id: str) -> tuple[Check, ...]:
@@ -81,6 +90,8 @@ def _of_judged(books: Books, line: Line) -> Iterator[Check]:
         if record.judged is not None:
             books.kept(record)
     except NotFound as error:
+        if line.run_id in books.cleared():
+            return
         gone = _fault(line, f"{error}: its verdict cannot be replayed")
         yield replace(gone, status=CheckStatus.WARN)
     except Corrupt as error:
