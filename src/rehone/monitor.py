@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from rehone.compare import wilson
+from rehone.compare import delong, delong_blocks, wilson
 from rehone.records import Estimate
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,8 @@ class Terms(TypedDict):
     """What decisions cost, how rows hang together, and how sure to be.
 
     `costs` are of a false positive and of a false negative; `blocks` number the day or the
-    entity of each row, (n,); `level` is of the two-sided intervals.
+    entity of each row, (n,); `level` is of the two-sided intervals; `min_positives` is how many
+    rows of a class it takes.
     """
 
     costs: tuple[float, float]
@@ -30,37 +31,73 @@ class Terms(TypedDict):
     blocks: NotRequired[ArrayLike | None]
 
 
-def performance(
-    scores: ArrayLike, labels: ArrayLike, threshold: float, **terms: Unpack[Terms]
-) -> tuple[Estimate | None, Estimate | None, str]:
-    """Return recall at the threshold, cost per 1,000 rows, and why they are not known.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """What labels say of a model; what they cannot say is `None`, and why stands beside it.
 
-    `scores` (n,) are probabilities, `labels` (n,) 0 or 1; a row decides positive when its score
-    is at least `threshold`. Rows with a score or label that is not finite are left out. Without
-    blocks the interval of recall is Wilson's. With blocks, whose rows are not independent, it
-    is that of a ratio of block sums with t(D - 1), and never narrower than Wilson's. Both are
-    `None` when there are too few positives, or all of them are in one block.
+    `unknown` is of recall and cost, `roc_auc_unknown` of ROC-AUC, for which a row needs a score.
     """
+
+    recall: Estimate | None = None
+    cost_per_1000: Estimate | None = None
+    roc_auc: Estimate | None = None
+    unknown: str = ""
+    roc_auc_unknown: str = ""
+
+    @classmethod
+    def not_known(cls, why: str) -> Performance:
+        """Return that nothing is known, for one reason."""
+        return cls(unknown=why, roc_auc_unknown=why)
+
+
+def decided_at(scores: ArrayLike, threshold: float) -> Floats:
+    """Return 1 where a score is at least the threshold, else 0, and NaN where it is not finite, (n,)."""
     score = np.asarray(scores, dtype=np.float64)
-    decided = np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
-    return decisions(decided, labels, **terms)
+    return np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
 
 
-def decisions(
-    decided: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]
-) -> tuple[Estimate | None, Estimate | None, str]:
-    """Return recall and cost of decisions that were really taken: `performance` without scores.
+def performance(decided: ArrayLike, scores: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]) -> Performance:
+    """Return recall and cost of decisions, ROC-AUC of the scores beside them, and why something is not known.
+
+    A row without a score counts for its decision all the same, and one without a decision for its score.
+    """
+    roc_auc, why = ranking(scores, labels, **terms)
+    return replace(decisions(decided, labels, **terms), roc_auc=roc_auc, roc_auc_unknown=why)
+
+
+def decisions(decided: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]) -> Performance:
+    """Return recall and cost of decisions, and why they are not known; ROC-AUC takes scores.
 
     `decided` (n,) is 1 or true where a row was decided positive, `labels` (n,) 0 or 1; rows
-    with either of them not finite are left out.
+    with either of them not finite are left out. Without blocks the interval of recall is
+    Wilson's. With blocks, whose rows are not independent, it is that of a ratio of block sums
+    with t(D - 1), and never narrower than Wilson's. Nothing is known with too few positives,
+    or when all of them are in one block.
     """
     rows = _rows(decided, labels, terms.get("blocks"))
     positives, least = int(rows.actual.sum()), terms["min_positives"]
     if positives < least or rows.n < 2:
-        return None, None, f"{positives} matured positives in {rows.n} rows, need at least {least}"
+        return Performance(unknown=f"{positives} matured positives in {rows.n} rows, need at least {least}")
     if rows.blocks is not None and np.unique(rows.blocks[rows.actual]).size < 2:
-        return None, None, f"all {positives} matured positives fall in one day or entity, need at least 2"
-    return _recall(rows, terms["level"]), _cost(rows, terms["costs"], terms["level"]), ""
+        return Performance(unknown=f"all {positives} matured positives fall in one day or entity, need at least 2")
+    return Performance(recall=_recall(rows, terms["level"]), cost_per_1000=_cost(rows, terms["costs"], terms["level"]))
+
+
+def ranking(scores: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]) -> tuple[Estimate | None, str]:
+    """Return ROC-AUC, and why it is not known.
+
+    `scores` (n,) rank rows, `labels` (n,) are 0 or 1; rows with either of them not finite are
+    left out. The interval is DeLong's; with blocks that of the delete-one-block jackknife with
+    t(D - 1), never narrower than DeLong's. Where no row is out of place both have no width,
+    and it is Wilson's of as many pairs of a positive and a negative as share no row.
+    """
+    given, label = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    known = np.isfinite(given) & np.isfinite(label)
+    blocks = terms.get("blocks")
+    ranked = _Ranked(given[known], label[known] == 1, None if blocks is None else np.asarray(blocks)[known])
+    if why := _not_ranked(ranked, terms["min_positives"]):
+        return None, why
+    return _roc_auc(ranked, terms["level"]), ""
 
 
 @dataclass(frozen=True)
@@ -122,3 +159,42 @@ def _reach(part: Floats, whole: Floats, blocks: NDArray[np.int64], level: float)
     residuals = (tops - bottoms * (float(tops.sum()) / total))[held]
     se = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / total
     return float(stdtrit(count - 1, (1 + level) / 2)) * se
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    scores: Floats
+    actual: Bools
+    blocks: NDArray[np.generic] | None
+
+    @property
+    def classes(self) -> tuple[int, int]:
+        """Return how many positives and negatives there are."""
+        positives = int(self.actual.sum())
+        return positives, self.actual.size - positives
+
+
+def _not_ranked(rows: _Ranked, least: int) -> str:
+    """Say why there is no ROC-AUC with an interval; empty when there is one."""
+    (positives, negatives), needed = rows.classes, max(least, 2)
+    if min(positives, negatives) < needed:
+        return f"{positives} matured positives and {negatives} negatives with a score, need at least {needed} of each"
+    if rows.scores.min() == rows.scores.max():
+        return f"all {rows.actual.size:,} matured rows have the same score, which ranks nothing"
+    for name, count, mine in (("positives", positives, rows.actual), ("negatives", negatives, ~rows.actual)):
+        if rows.blocks is not None and np.unique(rows.blocks[mine]).size < 2:
+            return f"all {count} matured {name} with a score fall in one day or entity, need at least 2"
+    return ""
+
+
+def _roc_auc(rows: _Ranked, level: float) -> Estimate:
+    nothing = np.zeros(rows.actual.size)  # ranks by chance: .5
+    found = [delong(rows.actual, nothing, rows.scores)]
+    if rows.blocks is not None:
+        found.append(delong_blocks(rows.actual, nothing, rows.scores, rows.blocks))
+    value, bounds = found[0].challenger, [each.interval(level) for each in found]
+    low, high = max(0.0, 0.5 + min(low for low, _ in bounds)), min(1.0, 0.5 + max(high for _, high in bounds))
+    if low == high:
+        pairs = min(rows.classes)
+        low, high = wilson(round(value * pairs), pairs, level)
+    return Estimate(value=value, low=low, high=high, n=int(rows.actual.size), positives=rows.classes[0])

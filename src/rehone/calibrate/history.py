@@ -166,16 +166,15 @@ def _with_recall(
         return made
     if rows.height < FEWEST_DUE * min(made.rows, SCORED_ROWS):
         return replace(made, detail=f"only {rows.height:,} of {made.rows:,} rows have a matured label")
-    recall, _, why = monitor.performance(
-        scores,
+    found = monitor.decisions(
+        monitor.decided_at(scores, champion.version.manifest.threshold),
         rows[config.data.label].cast(pl.Int8).to_numpy(),
-        champion.version.manifest.threshold,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
         blocks=days_of(rows),
         level=config.trigger.interval_level,
         min_positives=config.trigger.min_positives,
     )
-    return judged(replace(made, recall=recall, detail=why), ruler.drop)
+    return judged(replace(made, recall=found.recall, detail=found.unknown), ruler.drop)
 
 
 def judged(made: CalibrationWindow, drop: float) -> CalibrationWindow:

@@ -5,7 +5,7 @@ from rehone.data.facts import ColumnFacts, DataFacts
 from rehone.data.files import FileInfo
 from rehone.data.joining import Labels, findings_of, newest_due, open_labels
 from rehone.data.rows import Rows
-from rehone.data.served import DECISION, ID, VERSION, Served, open_served
+from rehone.data.served import DECISION, ID, SCORE, VERSION, Served, open_served
 from rehone.data.skew import skew
 from rehone.data.source import Source, open_source
 from rehone.data.taught import Taught, learn_from
@@ -15,6 +15,7 @@ __all__ = [
     "DECISION",
     "ID",
     "NAMED",
+    "SCORE",
     "VERSION",
     "ColumnFacts",
     "DataFacts",

@@ -16,9 +16,10 @@ from rehone.artifact import Predictor
 from rehone.config import Config, Deploy
 from rehone.data import Rows
 from rehone.errors import ArtifactError, ContractError, StoreError
+from rehone.monitor import Performance
 from rehone.pipeline.estimating import estimated
 from rehone.pipeline.feeds import Feeds
-from rehone.pipeline.loop import Live, newest, served_evidence
+from rehone.pipeline.loop import Live, newest, served_evidence, with_performance
 from rehone.pipeline.shifting import shifted
 from rehone.records import (
     Attempts,
@@ -28,7 +29,6 @@ from rehone.records import (
     Counts,
     DelayCurve,
     Deployment,
-    Estimate,
     Evidence,
     Manifest,
     ModelVersion,
@@ -197,19 +197,19 @@ def _performance(view: Look, champion: Champion, manifest: Manifest, evidence: E
     reach = timedelta(days=config.trigger.performance_days + config.data.label_delay_days)
     start = max(manifest.train_end + timedelta(microseconds=1), view.as_of - reach)
     if start >= view.as_of:
-        return replace(evidence, performance_unknown="no row is newer than the champion's training data")
+        return with_performance(evidence, Performance.not_known("no row is newer than the champion's training data"))
     window = Window(start, view.as_of)
     score = config.data.score_column
     needed = (config.data.label, score) if score else (config.data.label, *manifest.contract.names)
     if missing := [name for name in needed if name not in view.source.columns]:
-        return replace(evidence, matured=window, performance_unknown=f"the data have no column {', '.join(missing)}")
+        said = f"the data have no column {', '.join(missing)}"
+        return with_performance(replace(evidence, matured=window), Performance.not_known(said))
     rows = _labelled(view, needed, window)
     if not rows.height:
         said = f"no matured label in {window}, which is after the champion's training data"
-        return replace(evidence, matured=window, performance_unknown=said)
-    evidence = replace(evidence, newest_label=newest(rows))
-    recall, cost, why = _measure(view, champion, manifest.threshold, rows)
-    return replace(evidence, matured=window, recall=recall, cost_per_1000=cost, performance_unknown=why)
+        return with_performance(replace(evidence, matured=window), Performance.not_known(said))
+    found = _measure(view, champion, manifest.threshold, rows)
+    return with_performance(replace(evidence, matured=window, newest_label=newest(rows)), found)
 
 
 def _labelled(view: Look, needed: tuple[str, ...], window: Window) -> pl.DataFrame:
@@ -219,9 +219,7 @@ def _labelled(view: Look, needed: tuple[str, ...], window: Window) -> pl.DataFra
     return view.source.some(window, tuple(wanted), SCORED_ROWS, there=there)
 
 
-def _measure(
-    view: Look, champion: Champion, threshold: float, rows: pl.DataFrame
-) -> tuple[Estimate | None, Estimate | None, str]:
+def _measure(view: Look, champion: Champion, threshold: float, rows: pl.DataFrame) -> Performance:
     config = view.config
     try:
         scores = (
@@ -230,11 +228,11 @@ def _measure(
             else champion.predictor.predict_proba(rows)
         )
     except ContractError as error:
-        return None, None, str(error)
+        return Performance.not_known(str(error))
     return monitor.performance(
+        monitor.decided_at(scores, threshold),
         scores,
         rows[config.data.label].cast(pl.Int8).to_numpy(),
-        threshold,
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
         blocks=days_of(rows),
         level=config.trigger.interval_level,

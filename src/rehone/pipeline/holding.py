@@ -74,7 +74,7 @@ def _measured(view: Look, champion: Champion, made: Estimated) -> tuple[Estimate
     if not rows.height:
         return None, f"no row of {made.window} has a label"
     config = view.config
-    recall, _, why = monitor.decisions(
+    found = monitor.decisions(
         rows[DECISION].to_numpy(),
         rows[config.data.label].cast(pl.Int8).to_numpy(),
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
@@ -82,7 +82,7 @@ def _measured(view: Look, champion: Champion, made: Estimated) -> tuple[Estimate
         level=config.trigger.interval_level,
         min_positives=config.trigger.min_positives,
     )
-    return recall, why
+    return found.recall, found.unknown
 
 
 def _decided(view: Look, champion: Champion, made: Estimated) -> pl.DataFrame:

@@ -10,13 +10,13 @@ import polars as pl
 
 from rehone import data, drift, monitor
 from rehone.config import Config
-from rehone.data import DECISION, ID, VERSION
+from rehone.data import DECISION, ID, SCORE, VERSION
+from rehone.monitor import Performance
 from rehone.pipeline.feeds import Feeds
 from rehone.records import (
     Contract,
     Counts,
     Coverage,
-    Estimate,
     Evidence,
     Profile,
     ScoreDrift,
@@ -43,7 +43,7 @@ class Live:
 
 
 def served_evidence(live: Live, evidence: Evidence) -> Evidence:
-    """Add drift, coverage, recall, cost and skew, all of them of what was served."""
+    """Add drift, coverage, recall, cost, ROC-AUC and skew, all of them of what was served."""
     evidence = _drift(live, replace(evidence, origin="served"))
     evidence = _performance(live, evidence)
     return replace(evidence, skew=_skew(live))
@@ -95,7 +95,7 @@ def _performance(live: Live, evidence: Evidence) -> Evidence:
     due_before = data.newest_due(live.as_of, config.data.label_delay_days)
     start = live.as_of - timedelta(days=config.data.label_delay_days + config.trigger.performance_days)
     window = Window(start, live.as_of)
-    rows = served.read(window, (VERSION, DECISION)).drop_nulls(DECISION)
+    rows = served.read(window, (VERSION, DECISION, SCORE)).drop_nulls(DECISION)
     due = rows.filter(pl.col("__time__") < due_before)
     arrived = labels.arrived(start, due)
     for check in data.findings_of(arrived, config.data.label):
@@ -107,17 +107,23 @@ def _performance(live: Live, evidence: Evidence) -> Evidence:
     known = newest(joined.filter(pl.col(LABEL).is_not_null()))
     evidence = replace(evidence, matured=window, coverage=coverage, newest_label=known)
     if why := _why_unknown(live, coverage):
-        return replace(evidence, performance_unknown=why, served=tuple(_unknown(joined, why)))
+        evidence = replace(evidence, served=tuple(_unknown(joined, why)))
+        return with_performance(evidence, Performance.not_known(why))
     versions = tuple(_versions(live, joined))
     mine = next((v for v in versions if v.version == live.version), None)
-    if mine is None:
-        return replace(evidence, served=versions, performance_unknown=_no_row(live, coverage))
+    own = mine or Performance.not_known(_no_row(live, coverage))
+    return with_performance(replace(evidence, served=versions), own)
+
+
+def with_performance(evidence: Evidence, found: Performance | ServedVersion) -> Evidence:
+    """Add what labels that came due say of the champion, and why something is not known."""
     return replace(
         evidence,
-        served=versions,
-        recall=mine.recall,
-        cost_per_1000=mine.cost_per_1000,
-        performance_unknown=mine.unknown,
+        recall=found.recall,
+        cost_per_1000=found.cost_per_1000,
+        performance_unknown=found.unknown,
+        roc_auc=found.roc_auc,
+        roc_auc_unknown=found.roc_auc_unknown,
     )
 
 
@@ -170,18 +176,25 @@ def _no_row(live: Live, coverage: Coverage) -> str:
 
 def _unknown(joined: pl.DataFrame, why: str) -> Iterator[ServedVersion]:
     for version, rows in _by_version(joined):
-        yield _counted(version, rows, unknown=why)
+        yield replace(_counted(version, rows), unknown=why, roc_auc_unknown=why)
 
 
 def _versions(live: Live, joined: pl.DataFrame) -> Iterator[ServedVersion]:
-    """Measure each version on its own decisions, as they were taken."""
+    """Measure each version on its own decisions and scores, as they were logged."""
     for version, rows in _by_version(joined):
         counted = _counted(version, rows)
-        recall, cost, why = _measured(live, rows, counted)
-        yield replace(counted, recall=recall, cost_per_1000=cost, unknown=why)
+        found = _measured(live, rows, counted)
+        yield replace(
+            counted,
+            recall=found.recall,
+            cost_per_1000=found.cost_per_1000,
+            unknown=found.unknown,
+            roc_auc=found.roc_auc,
+            roc_auc_unknown=found.roc_auc_unknown,
+        )
 
 
-def _measured(live: Live, rows: pl.DataFrame, counted: ServedVersion) -> tuple[Estimate | None, Estimate | None, str]:
+def _measured(live: Live, rows: pl.DataFrame, counted: ServedVersion) -> Performance:
     config = live.config
     if config.predictions.unlabelled == "negative":
         silent = pl.col(ARRIVED).is_null()  # a label that is neither 0 nor 1 is not silence
@@ -189,10 +202,11 @@ def _measured(live: Live, rows: pl.DataFrame, counted: ServedVersion) -> tuple[E
     else:
         whose = f" of version {short_id(counted.version)}"
         if why := _too_few(counted.labelled, counted.predictions, live, whose):
-            return None, None, why
+            return Performance.not_known(why)
         known = rows.drop_nulls(LABEL)
-    return monitor.decisions(
+    return monitor.performance(
         known[DECISION].to_numpy(),
+        known[SCORE].to_numpy(),
         known[LABEL].to_numpy(),
         costs=(config.train.cost_false_positive, config.train.cost_false_negative),
         blocks=known["__time__"].dt.epoch("d").to_numpy(),
@@ -207,13 +221,12 @@ def _by_version(joined: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         yield str(version), rows
 
 
-def _counted(version: str, rows: pl.DataFrame, unknown: str = "") -> ServedVersion:
+def _counted(version: str, rows: pl.DataFrame) -> ServedVersion:
     return ServedVersion(
         version=version,
         predictions=rows.height,
         labelled=int(rows[LABEL].is_not_null().sum()),
         positives=int((rows[LABEL] == 1).sum()),
-        unknown=unknown,
     )
 
 

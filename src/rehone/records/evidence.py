@@ -85,7 +85,10 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedVersion:
-    """What one version really decided in a window, on the rows whose label is known."""
+    """What one version really decided in a window, on the rows whose label is known.
+
+    `unknown` says why recall and cost are not, `roc_auc_unknown` why ROC-AUC of its scores is not.
+    """
 
     version: str
     predictions: int
@@ -94,6 +97,8 @@ class ServedVersion:
     recall: Estimate | None = None
     cost_per_1000: Estimate | None = None
     unknown: str = ""
+    roc_auc: Estimate | None = None
+    roc_auc_unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,8 @@ class Evidence:
     `origin` says where drift and performance come from: "data" (the source, scored again) or
     "served" (the prediction log), which alone fills `coverage`, `served` and `skew`. `maturity` is
     there when label delays are learned; `estimated` says how the champion does before labels are due,
-    `held` what became of the newest such estimate whose labels are due by now.
+    `held` what became of the newest such estimate whose labels are due by now. `recall`, `cost_per_1000` and `roc_auc`
+    are of the labels that came due in the window `matured`; `performance_unknown` and `roc_auc_unknown` say why not.
     """
 
     as_of: datetime
@@ -156,6 +162,8 @@ class Evidence:
     shift: Shift | None = None
     attempts: Attempts = field(default_factory=Attempts)
     newest_label: datetime | None = None
+    roc_auc: Estimate | None = None
+    roc_auc_unknown: str = ""
 
     @property
     def age_days(self) -> float | None:

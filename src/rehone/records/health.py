@@ -44,8 +44,8 @@ class RunSummary:
 
     `challenger` and `judged_champion` are of the same holdout; `roc_auc_interval` and
     `recall_interval` of the challenger, and `difference` is challenger minus champion in ROC-AUC
-    (value, low, high). `recall` is that of the champion on matured labels, `estimated_recall` before they are
-    due. `drift_acts`: some drift was beyond its limit, whether or not it led to a training.
+    (value, low, high). `recall`, `cost_per_1000` and `roc_auc` are those of the champion on matured labels,
+    `estimated_recall` before they are due. `drift_acts`: some drift was beyond its limit, whether or not it led to a training.
     `newest_row` and `newest_label` are the youngest event, and the youngest one whose label is due, that the run saw.
     """
 
@@ -75,6 +75,7 @@ class RunSummary:
     window: Window | None = None
     recall: Estimate | None = None
     cost_per_1000: Estimate | None = None
+    roc_auc: Estimate | None = None
     estimated_recall: Estimate | None = None
     label_rate: float | None = None
     worst_feature: str | None = None
@@ -168,6 +169,7 @@ class AlertKind(StrEnum):
     FALSE_ALARMS = "false_alarms"
     STALE = "stale"
     REGRET = "regret"
+    HEARTBEAT = "heartbeat"
     TEST = "test"
 
 

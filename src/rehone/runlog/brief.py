@@ -71,6 +71,7 @@ def _with_evidence(told: RunSummary, record: RunRecord) -> RunSummary:
         window=evidence.window,
         recall=evidence.recall,
         cost_per_1000=evidence.cost_per_1000,
+        roc_auc=evidence.roc_auc,
         estimated_recall=evidence.estimated.recall if evidence.estimated else None,
         label_rate=_label_rate(evidence.recall, record.data_checks),
         worst_feature=worst.feature if worst else None,

@@ -29,7 +29,7 @@ from rehone.runlog.brief import brief
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with every change of what a summary says: an index of another format is left aside."""
 
 _AT_ONCE = 64
