@@ -124,6 +124,7 @@ def _all_measured(config: Config) -> Known:
         rows=700,
         window=Window(NOON - timedelta(days=30), NOON),
         recall=Estimate(value=0.6, low=0.5, high=0.7, n=500, positives=50),
+        roc_auc=Estimate(value=0.85, low=0.8, high=0.9, n=500, positives=50),
         estimated_recall=Estimate(value=0.65, low=0.6, high=0.7, n=500, positives=50),
         cost_per_1000=Estimate(value=90, low=80, high=100, n=500, positives=50),
         label_rate=0.1,
@@ -216,6 +217,9 @@ def test_a_look_at_the_data_gives_recall_and_drift_with_their_limits(live: Proje
     found = _samples(printed(str(live.root)))
     assert _value(found, "recall") == record.evidence.recall.value
     assert _value(found, "recall_low") == record.evidence.recall.low
+    assert record.evidence.roc_auc is not None
+    assert _value(found, "roc_auc") == record.evidence.roc_auc.value
+    assert _value(found, "roc_auc_high") == record.evidence.roc_auc.high
     assert _value(found, "window_rows") == record.evidence.rows
     worst = max(record.evidence.drift, key=lambda drift: drift.psi or 0)
     assert _value(found, "worst_psi") == worst.psi

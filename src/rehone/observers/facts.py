@@ -107,6 +107,7 @@ def _evidence(evidence: Evidence | None) -> Iterator[Pair]:
         yield "drift_of_scores/p_value", evidence.scores.p_value
     yield from _estimate("evidence/recall", evidence.recall)
     yield from _estimate("evidence/cost_per_1000", evidence.cost_per_1000)
+    yield from _estimate("evidence/roc_auc", evidence.roc_auc)
     if evidence.coverage is not None:
         yield "evidence/labelled_share", evidence.coverage.share
 

@@ -70,9 +70,10 @@ PANELS: Final[tuple[Panel, ...]] = (
         limit=1,
     ),
     Graph(
-        "ROC-AUC on the holdout",
-        "Challenger and champion on the rows of the newest judged run. Each point is of another holdout.",
-        {"{{role}}": _of("holdout_roc_auc")},
+        "ROC-AUC",
+        "Of the champion on labels that are due, with its interval, and of both models on the holdout of the newest judged "
+        "run, which is another one each time.",
+        {**_bounds("roc_auc"), "holdout, {{role}}": _of("holdout_roc_auc")},
     ),
     Graph(
         "Recall in production",

@@ -155,6 +155,7 @@ def _production(known: Known, lay: _Layout) -> Iterator[Metric]:
     if looked is None:
         return
     yield from _estimate(lay, "recall", "Recall of the champion on labels that are due", looked.recall)
+    yield from _estimate(lay, "roc_auc", "ROC-AUC of the champion on labels that are due", looked.roc_auc)
     yield from _estimate(
         lay, "estimated_recall", "Recall of the champion, estimated before labels are due", looked.estimated_recall
     )
