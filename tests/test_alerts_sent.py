@@ -23,7 +23,7 @@ from rehone.cli.endings import main
 from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.integrations import alerts
-from rehone.integrations.alerts import AlertsListener, State, journal, post
+from rehone.integrations.alerts import AlertsListener, State, address, journal
 from rehone.integrations.alerts.chats import without_secrets
 from rehone.observers import Later, Outbox
 from rehone.records import (
@@ -413,7 +413,7 @@ def test_an_address_that_hangs_holds_up_no_other(
     project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried again for the second alert of the same telling."""
-    monkeypatch.setattr(post, "SECONDS", 0.5)
+    monkeypatch.setattr(address, "SECONDS", 0.5)
     receiver.slow = {"/a": 2.0}
     config = _hooked(project, receiver, apprise=_chats(project, _chat(receiver, "/a")))
     listener = AlertsListener(config, Clock())

@@ -21,6 +21,12 @@ from rehone.errors import RehoneError
 
 EXAMPLE = Path(__file__).parents[1] / "examples"
 REHONE = str(Path(sys.executable).with_name("rehone"))
+COMPANIONS = {
+    "alerts.webhook_secret_file": ("alerts.webhook",),
+    "metrics.pushgateway_user": ("metrics.pushgateway", "metrics.pushgateway_password_file"),
+    "metrics.pushgateway_password_file": ("metrics.pushgateway", "metrics.pushgateway_user"),
+}
+"""Keys that are taken only beside others."""
 DAYS = 120
 PER_DAY = 20
 
@@ -113,8 +119,7 @@ def test_every_example_of_a_key_without_a_default_is_a_value_that_the_key_takes(
         if key == "data.label_completeness":
             when = "data.label_time_column"
             settings[when] = Setting(key=when, value="known_at", why="an example")
-        if key == "alerts.webhook_secret_file":
-            where = "alerts.webhook"
+        for where in COMPANIONS.get(key, ()):
             settings[where] = Setting(key=where, value=EXAMPLES[where], why="an example")
         text = write(settings)
         found = getattr(getattr(parse_config(text), section), name)

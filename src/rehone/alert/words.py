@@ -56,6 +56,15 @@ def trial(project: str, at: datetime) -> Alert:
     return alert(AlertKind.TEST, "", project, reason, at=at, run_id=None)
 
 
+def sign_of_life(project: str, at: datetime, run_id: str | None = None) -> Alert:
+    """Return what is listed of a sign of life that did not get through after a run; without one, of a trial of it."""
+    if run_id is None:
+        reason = Reason(said="asked for once, as after a run that did not fail", command="rehone alerts list")
+    else:
+        reason = Reason(said=f"no sign of life came through after run {run_id}", command="rehone alerts test")
+    return alert(AlertKind.HEARTBEAT, run_id or "", project, reason, at=at, run_id=run_id)
+
+
 def brief(text: str) -> str:
     """Return the first statement of a text that lists several, cut at `LONGEST_REASON` characters."""
     said = one_line(text).split(" | ")[0].split("; ")[0].rstrip(" .")

@@ -78,6 +78,8 @@ def _deliveries(deliveries: tuple[Delivery, ...], project: str, width: int) -> l
     for delivery in deliveries:
         if delivery.delivered_at is not None:
             said = f"told at {moment(delivery.delivered_at)}: {delivery.link}"
+        elif delivery.missed:
+            said = f"did not get through, and is not sent later: {delivery.error}"
         else:
             tries = f"tried {delivery.attempts} time{'s' if delivery.attempts != 1 else ''}"
             said = f"not told yet, {tries}: {delivery.error}; `rehone doctor{again.option(project)}` tries again"

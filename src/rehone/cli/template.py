@@ -51,10 +51,13 @@ EXAMPLES: Mapping[str, Any] = {
     "alerts.apprise": "apprise.yml",
     "alerts.webhook": "https://hooks.example.org/rehone",
     "alerts.webhook_secret_file": "webhook.secret",
+    "alerts.heartbeat": "https://hc-ping.com/your-uuid",
     "alerts.quiet_hours": "22:00-07:00",
     "alerts.dashboard_url": "http://127.0.0.1:8010",
     "metrics.textfile": "/var/lib/node_exporter/cancellations.prom",
     "metrics.pushgateway": "http://127.0.0.1:9091",
+    "metrics.pushgateway_user": "rehone",
+    "metrics.pushgateway_password_file": "pushgateway.password",
     "dashboard.token_file": "operator.token",
 }
 """What keys without a default might look like; commented out in the file."""

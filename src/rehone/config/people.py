@@ -61,6 +61,10 @@ class Alerts(Section):
     webhook_secret_file: str | None = Field(
         None, description="file of the secret that signs each post to alerts.webhook, as Standard Webhooks lays down"
     )
+    heartbeat: str | None = Field(
+        None,
+        description="address that is asked for (GET) after each run that did not fail, so that a service such as Healthchecks tells you when none comes",
+    )
     on: tuple[AlertName, ...] = Field(
         (
             "failed",
@@ -94,12 +98,16 @@ class Alerts(Section):
             raise ValueError(f"quiet_hours {value!r} end when they begin, so nothing would be quiet: name two times")
         return value
 
-    @field_validator("webhook")
-    @classmethod
-    def _posted_to(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"https?://[^/\s]", value):
-            raise ValueError("webhook is posted to over HTTP: write an address that begins with https:// or http://")
-        return value
+    @model_validator(mode="after")
+    def _asked_over_http(self) -> Alerts:
+        """Refuse what is no address, as a whole section: a value that is wrong would be repeated, and is a secret."""
+        for key in ("webhook", "heartbeat"):
+            value = getattr(self, key)
+            if value is not None and not re.match(r"https?://[^/\s]", value):
+                raise ValueError(f"{key} is asked over HTTP: write an address that begins with https:// or http://")
+        if self.heartbeat is not None and "@" in urlsplit(self.heartbeat).netloc:
+            raise ValueError("heartbeat holds a user, who is not sent: write the address without what stands before @")
+        return self
 
     @model_validator(mode="after")
     def _signs_something(self) -> Alerts:
@@ -109,7 +117,7 @@ class Alerts(Section):
 
     @property
     def there(self) -> bool:
-        """Whether anybody is told."""
+        """Whether anybody is told in words; a heartbeat has none."""
         return self.apprise is not None or self.webhook is not None
 
 
@@ -121,6 +129,21 @@ class Metrics(Section):
         description="file for the textfile collector of node_exporter, such as /var/lib/node_exporter/my-model.prom",
     )
     pushgateway: str | None = Field(None, description="address of a Pushgateway, such as http://127.0.0.1:9091")
+    pushgateway_user: str | None = Field(None, description="user of a Pushgateway that asks for a password")
+    pushgateway_password_file: str | None = Field(None, description="file of that password, and of nothing else")
+
+    @model_validator(mode="after")
+    def _who_pushes(self) -> Metrics:
+        user, file = self.pushgateway_user, self.pushgateway_password_file
+        if self.pushgateway is not None and "@" in self.pushgateway.partition("://")[2].partition("/")[0]:
+            raise ValueError("pushgateway holds a user: set pushgateway_user and pushgateway_password_file instead")
+        if (user is None) is not (file is None):
+            raise ValueError("pushgateway_user and pushgateway_password_file belong together: set both, or none")
+        if user is not None and self.pushgateway is None:
+            raise ValueError("pushgateway_user pushes to pushgateway: name that address")
+        if user is not None and (not user or ":" in user or not user.isprintable()):
+            raise ValueError("pushgateway_user is empty or holds a colon or a line break, which no user of HTTP has")
+        return self
 
     @property
     def there(self) -> bool:

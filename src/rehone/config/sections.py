@@ -416,8 +416,9 @@ class Config(Section):
 
     @property
     def listeners(self) -> tuple[str, ...]:
-        """Return who is told of every run that has ended: trackers, alerts, metrics."""
-        own = (("alerts", self.alerts.there), ("metrics", self.metrics.there))
+        """Return who is told of every run that has ended: trackers, alerts, metrics, whoever hears the heartbeat."""
+        alive = self.alerts.heartbeat is not None
+        own = (("alerts", self.alerts.there), ("metrics", self.metrics.there), ("heartbeat", alive))
         return (*self.trackers.use, *(name for name, there in own if there))
 
     def as_json(self) -> dict[str, Any]:
@@ -428,7 +429,8 @@ class Config(Section):
     def as_recorded(self) -> dict[str, Any]:
         """Return every key with its value as records keep it: of an address whose path may be a secret, the host alone."""
         plain = self.as_json()
-        plain["alerts"]["webhook"] = host_alone(self.alerts.webhook)
+        for key in ("webhook", "heartbeat"):
+            plain["alerts"][key] = host_alone(getattr(self.alerts, key))
         return plain
 
     @property

@@ -20,7 +20,7 @@ from typing import Protocol
 from rehone import codec
 from rehone.config import Config
 from rehone.errors import NotFound, RehoneError
-from rehone.observers import DEPLOYMENT, WAITING, Later, Outbox, Request
+from rehone.observers import DEPLOYMENT, WAITING, Later, Missed, Outbox, Request
 from rehone.observers.telling import BEING_TOLD, without_password
 from rehone.records import Delivery, Deployment, RunRecord
 from rehone.runlog import RunLog
@@ -39,12 +39,12 @@ LONGEST_CAUSE = 400
 
 
 class Tracker(Protocol):
-    """Whoever is told. Telling the same thing twice leaves it told once."""
+    """Whoever is told. Telling the same thing twice leaves it told once; what is `Missed` is not told again."""
 
     def tell_run(self, record: RunRecord, file: bytes) -> str:
         """Log a closed run, whose record is that file, and return where it can be looked at.
 
-        Alerts and metrics are told of a run that waits for a person, too.
+        Those of `OF_NOW` are told of a run that waits for a person, too.
         """
 
     def tell_deployment(self, deployment: Deployment) -> str:
@@ -72,6 +72,8 @@ def _deliver(config: Config, outbox: Outbox, subject: str) -> None:
         link = _tell(config, outbox.tracker, subject)
     except Later as later:
         outbox.note(replace(found, error=str(later), held=True))
+    except Missed as missed:
+        outbox.note(replace(trying, error=_cause(missed), missed=True))
     except Exception as error:  # whatever a tracker raises is noted, and the next one is told
         logging.getLogger(__name__).exception("not delivered", extra={"subject": subject})
         outbox.note(replace(trying, error=_cause(error)))
@@ -113,6 +115,10 @@ def _opened(config: Config, name: str) -> Tracker:
         from rehone.integrations.alerts import AlertsListener
 
         return AlertsListener(config)
+    if name == "heartbeat":
+        from rehone.integrations.alerts import HeartbeatListener
+
+        return HeartbeatListener(config)
     if name == "metrics":
         from rehone.integrations.prometheus import MetricsListener
 

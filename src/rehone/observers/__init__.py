@@ -5,13 +5,12 @@
 words that trackers list.
 """
 
-from rehone.observers.outbox import Outbox
+from rehone.observers.outbox import DEPLOYMENT, WAITING, Outbox
 from rehone.observers.telling import (
-    DEPLOYMENT,
     MODULE,
     OF_NOW,
-    WAITING,
     Later,
+    Missed,
     Request,
     Subject,
     deliveries,
@@ -25,6 +24,7 @@ __all__ = [
     "OF_NOW",
     "WAITING",
     "Later",
+    "Missed",
     "Outbox",
     "Request",
     "Subject",

@@ -3,6 +3,7 @@
     runs/deliveries/<tracker>/since.json            this tracker is told of what is newer than this
     runs/deliveries/<tracker>/<subject>.open.json   not delivered: how often it was tried, and why it failed
     runs/deliveries/<tracker>/<subject>.told.json   delivered, with the link
+    runs/deliveries/<tracker>/<subject>.missed.json never delivered, nor later: that would not be true any more
 
 A closed run record is chained by its digest and never written again, so these are files of their
 own. The state stands in the name: one listing says what is open, however many runs there were.
@@ -25,7 +26,11 @@ from rehone.places import Place
 from rehone.records import Delivery
 
 FOLDER = "deliveries"
-_OPEN, _TOLD, _SINCE = ".open.json", ".told.json", "since.json"
+DEPLOYMENT = "deployment-"
+"""What the name of a subject begins with when it is a record of the deployment log; then comes its generation."""
+WAITING = "waiting-"
+"""What the name of a subject begins with when it is a run that waits for a person; then comes its id."""
+_OPEN, _TOLD, _MISSED, _SINCE = ".open.json", ".told.json", ".missed.json", "since.json"
 _POLL_SECONDS = 0.1
 
 
@@ -68,7 +73,7 @@ class Outbox:
     def known(self) -> frozenset[str]:
         """Return the subjects that are noted here, delivered or not."""
         names = self._disk.names(self.root)
-        return frozenset(n.removesuffix(s) for s in (_OPEN, _TOLD) for n in names if n.endswith(s))
+        return frozenset(n.removesuffix(s) for s in (_OPEN, _TOLD, _MISSED) for n in names if n.endswith(s))
 
     def add(self, subjects: Iterable[str]) -> None:
         """Note subjects that are to be delivered."""
@@ -76,15 +81,15 @@ class Outbox:
             self.note(Delivery(tracker=self.tracker, subject=subject, error="not tried yet"))
 
     def note(self, delivery: Delivery) -> None:
-        """Write down how a delivery stands; one that was made stays made."""
-        done = delivery.delivered_at is not None
-        self._write(f"{delivery.subject}{_TOLD if done else _OPEN}", codec.encode(delivery))
-        if done:
+        """Write down how a delivery stands; one that was made, or missed, stays so."""
+        state = _TOLD if delivery.delivered_at is not None else _MISSED if delivery.missed else _OPEN
+        self._write(f"{delivery.subject}{state}", codec.encode(delivery))
+        if state != _OPEN:
             self._disk.unlink(self.root / f"{delivery.subject}{_OPEN}")
 
     def find(self, subject: str) -> Delivery | None:
         """Return how the delivery of a subject stands, or `None` when it was never meant to be told."""
-        for ending in (_TOLD, _OPEN):
+        for ending in (_TOLD, _MISSED, _OPEN):
             path = self.root / f"{subject}{ending}"
             with contextlib.suppress(FileNotFoundError):
                 return codec.decode(self._disk.read(path), Delivery, source=str(path))
@@ -97,9 +102,15 @@ class Outbox:
     def pending(self) -> tuple[Delivery, ...]:
         """Return what is not delivered yet, by name of the subject; a damaged note is a fresh one."""
         names = self._disk.names(self.root)
-        told = {name.removesuffix(_TOLD) for name in names if name.endswith(_TOLD)}
+        settled = {name.removesuffix(s) for s in (_TOLD, _MISSED) for name in names if name.endswith(s)}
         waiting = (name.removesuffix(_OPEN) for name in names if name.endswith(_OPEN))
-        return tuple(self._open(subject) for subject in sorted(waiting) if subject not in told)
+        return tuple(self._open(subject) for subject in sorted(waiting) if subject not in settled)
+
+    def missed(self) -> Delivery | None:
+        """Return the delivery of the newest run, if that was missed."""
+        runs = [name for name in self._disk.names(self.root) if name.endswith((_TOLD, _MISSED)) and _run_in(name)]
+        newest = max(runs, key=lambda name: (_run_in(name), name), default="")
+        return self._open(newest.removesuffix(_MISSED)) if newest.endswith(_MISSED) else None
 
     def _open(self, subject: str) -> Delivery:
         try:
@@ -126,3 +137,9 @@ class Outbox:
     def _write(self, name: str, data: bytes) -> None:
         self._disk.make_folder(self.root)
         self._disk.replace(self.root / name, data)
+
+
+def _run_in(name: str) -> str:
+    """Return the id of the run that the name of a note is of, which begins with when it started; "" of a deployment."""
+    subject = name.partition(".")[0].removeprefix(WAITING)
+    return subject if subject[:1].isdigit() else ""

@@ -20,18 +20,14 @@ from rehone import codec
 from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.objects import disk_for
-from rehone.observers.outbox import FOLDER, Outbox
+from rehone.observers.outbox import FOLDER, WAITING, Outbox
 from rehone.records import Check, CheckStatus, Delivery
 
 log = logging.getLogger(__name__)
 
 MODULE = "rehone.integrations.deliver"
 BEING_TOLD = "being told"
-DEPLOYMENT = "deployment-"
-"""What the name of a subject begins with when it is a record of the deployment log; then comes its generation."""
-WAITING = "waiting-"
-"""What the name of a subject begins with when it is a run that waits for a person; then comes its id."""
-OF_NOW = ("alerts", "metrics")
+OF_NOW = ("alerts", "metrics", "heartbeat")
 """Listeners that are told of what happens, and never of what was over when they were configured."""
 _LAST_WORDS = 300
 
@@ -52,6 +48,10 @@ class Subject:
 
 class Later(RehoneError):
     """It is not the hour to tell of this: it stays open, and nothing is wrong."""
+
+
+class Missed(RehoneError):
+    """It was not told, for the reason that is given, and is not told later: that would not be true any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +252,8 @@ def _check(outbox: Outbox, unnoted: int, status: CheckStatus) -> Check:
     pending, told = outbox.pending(), outbox.count()
     waiting = [delivery for delivery in pending if not delivery.held]
     missing = len(waiting) + unnoted
+    if not missing and (missed := outbox.missed()) is not None:
+        return _missed(missed)
     if not missing:
         wait = "waits" if len(pending) == 1 else "wait"
         held = f"; {_things(len(pending))} {wait}: {pending[-1].error}" if pending else ""
@@ -270,6 +272,18 @@ def _check(outbox: Outbox, unnoted: int, status: CheckStatus) -> Check:
         n=missing,
         detail=f"{outbox.tracker} was not told of {_things(missing)} yet{why}",
         remedy="put that right; the next run and `rehone doctor` try again",
+    )
+
+
+def _missed(missed: Delivery) -> Check:
+    run = missed.subject.removeprefix(WAITING)
+    return Check(
+        name="tracker",
+        subject=missed.tracker,
+        status=CheckStatus.WARN,
+        n=1,
+        detail=f"{missed.tracker} did not get through after run {run}, and is not sent later: {missed.error}",
+        remedy="put that right and try it with `rehone alerts test`; the next run asks again",
     )
 
 

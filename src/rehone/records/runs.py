@@ -184,7 +184,8 @@ class FleetRun:
 class Delivery:
     """Whether a tracker was told of a run or a deployment (`subject`), and where it keeps it.
 
-    `held`: it waits for its hour, as `error` says, and nothing is wrong.
+    `held`: it waits for its hour, as `error` says, and nothing is wrong. `missed`: it was not told and is not told later,
+    since that would not be true any more.
     """
 
     tracker: str
@@ -194,6 +195,7 @@ class Delivery:
     link: str | None = None
     error: str = ""
     held: bool = False
+    missed: bool = False
 
 
 class EventKind(StrEnum):

@@ -12,6 +12,7 @@ from datetime import UTC
 from typing import Any, Protocol
 
 from rehone import alert
+from rehone.config import Config
 from rehone.errors import RehoneError
 from rehone.observers.telling import without_password
 from rehone.records import Alert
@@ -63,6 +64,11 @@ class Letter:
         at = one.at.astimezone(UTC).isoformat().replace("+00:00", "Z")
         said = {"type": f"rehone.alert.{one.kind}", "timestamp": at, "data": data}
         return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def seconds_of(config: Config) -> float:
+    """Return how long one address may take: less than the process that sends has."""
+    return min(SECONDS, config.trackers.timeout_seconds / 2)
 
 
 class Address(Protocol):

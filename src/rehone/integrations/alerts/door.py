@@ -20,12 +20,13 @@ def listed(project: str | Path, limit: int) -> tuple[Notice, ...]:
 
 
 def test(project: str | Path) -> tuple[Notice, ...]:
-    """Send a test alert to every address, and return for each whether it took it.
+    """Send a test alert to every address, and return for each whether it took it; the heartbeat is one of them.
 
     Raises:
         RehoneError: no address is named.
     """
-    return trial(_told_of(project), now)
+    config = load_config(Path(project))
+    return trial(config if config.alerts.heartbeat is not None else _told_of(config), now)
 
 
 def send(project: str | Path) -> tuple[Notice, ...]:
@@ -34,7 +35,7 @@ def send(project: str | Path) -> tuple[Notice, ...]:
     Raises:
         RehoneError: no address is named, somebody else is sending, or nothing could be sent at all.
     """
-    config = _told_of(project)
+    config = _told_of(load_config(Path(project)))
     before = Journal(config)
     (check,) = api.tell(_alerts_alone(config))
     found = Journal(config).since(before)
@@ -43,8 +44,7 @@ def send(project: str | Path) -> tuple[Notice, ...]:
     return found
 
 
-def _told_of(project: str | Path) -> Config:
-    config = load_config(Path(project))
+def _told_of(config: Config) -> Config:
     if not config.alerts.there:
         raise RehoneError("nobody is named in [alerts] of rehone.toml: set alerts.apprise or alerts.webhook")
     return config
@@ -53,4 +53,5 @@ def _told_of(project: str | Path) -> Config:
 def _alerts_alone(config: Config) -> Config:
     """Return the configuration of a project in which nobody else is told of runs."""
     nobody = config.trackers.model_copy(update={"use": ()})
-    return config.model_copy(update={"trackers": nobody, "metrics": Metrics()})
+    silent = config.alerts.model_copy(update={"heartbeat": None})
+    return config.model_copy(update={"trackers": nobody, "metrics": Metrics(), "alerts": silent})

@@ -5,8 +5,9 @@
     runs/alerts/<kept at>-<key>-<subject>.left.json      left out: the same trouble was told of before, or is anew
 
 `key` and `subject` (the run or the deployment that gave the alert) stand there as digests. The state stands in the
-name, so that one listing says what waits. Whoever writes holds the lock of the deliveries of alerts. An address is
-named by its kind and its place in the configuration: what is secret in it never comes here.
+name, so that one listing says what waits. Whoever writes holds the lock of the deliveries of alerts; a sign of life
+that was missed is written beside them, under a name of its own. An address is named by its kind and its place in the
+configuration: what is secret in it never comes here.
 """
 
 from __future__ import annotations
@@ -90,8 +91,12 @@ class Journal:
 
     def keep(self, alert: Alert, subject: str, now: datetime) -> Notice:
         """Write down a new alert that is to be sent."""
-        stem = f"{now:%Y%m%dT%H%M%S%fZ}-{_digest(alert.key)}-{_digest(subject)}"
-        return self.note(Notice(id=f"msg_{stem}", alert=alert, subject=subject, kept_at=now))
+        return self.note(_notice(alert, subject, now))
+
+    def miss(self, alert: Alert, subject: str, now: datetime, why: str) -> Notice:
+        """Write down what was tried once and is not sent any more, unless it was before."""
+        found = self.find(subject, alert.key)
+        return found or self.note(replace(_notice(alert, subject, now), state=State.LEFT, attempts=1, error=why))
 
     def note(self, notice: Notice) -> Notice:
         """Write down how an alert stands now, and return it."""
@@ -136,6 +141,11 @@ class Journal:
                 yield codec.decode(self._disk.read(path), Notice, source=str(path))
             except (Corrupt, FileNotFoundError) as error:
                 log.warning("an alert cannot be read", extra={"because": str(error)})
+
+
+def _notice(alert: Alert, subject: str, now: datetime) -> Notice:
+    stem = f"{now:%Y%m%dT%H%M%S%fZ}-{_digest(alert.key)}-{_digest(subject)}"
+    return Notice(id=f"msg_{stem}", alert=alert, subject=subject, kept_at=now)
 
 
 def left_out(notice: Notice, why: str) -> Notice:

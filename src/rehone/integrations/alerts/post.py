@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from rehone import alert
 from rehone.config import Config
-from rehone.integrations.alerts.address import SECONDS, Address, Letter, send_all
+from rehone.integrations.alerts.address import Address, Letter, seconds_of, send_all
 from rehone.integrations.alerts.chats import chats
+from rehone.integrations.alerts.heartbeat import NAME, heartbeats_of
 from rehone.integrations.alerts.journal import Journal, Notice, Sent, State, left_out
 from rehone.integrations.alerts.webhook import Webhook
 from rehone.records import Alert
@@ -27,11 +28,6 @@ def addresses_of(config: Config, clock: Clock) -> tuple[Address, ...]:
         secret = config.root / own.webhook_secret_file if own.webhook_secret_file else None
         found.append(Webhook(own.webhook, secret, seconds_of(config), clock))
     return tuple(found)
-
-
-def seconds_of(config: Config) -> float:
-    """Return how long one address may take: less than the process that sends has."""
-    return min(SECONDS, config.trackers.timeout_seconds / 2)
 
 
 def letter_of(notice: Notice, config: Config) -> Letter:
@@ -111,12 +107,17 @@ class Post:
 
 
 def trial(config: Config, clock: Clock) -> tuple[Notice, ...]:
-    """Send a test alert to every address, whatever the hour, and return for each whether it took it; nothing is kept."""
+    """Send a test alert to every address, whatever the hour, and return for each whether it took it; nothing is kept.
+
+    The address of the heartbeat is asked for as after a run.
+    """
     now = clock()
     one = alert.trial(config.project.name, now)
     notice = Notice(id=f"msg_{now:%Y%m%dT%H%M%S%fZ}-test", alert=one, subject="test", kept_at=now, attempts=1)
-    found = send_all(addresses_of(config, clock), letter_of(notice, config), seconds_of(config))
-    return tuple(_tried(notice, name, why, clock()) for name, why in found.items())
+    addresses = (*addresses_of(config, clock), *heartbeats_of(config))
+    found = send_all(addresses, letter_of(notice, config), seconds_of(config))
+    alive = replace(notice, alert=alert.sign_of_life(config.project.name, now))
+    return tuple(_tried(alive if name == NAME else notice, name, why, clock()) for name, why in found.items())
 
 
 def _tried(notice: Notice, name: str, why: str, at: datetime) -> Notice:

@@ -11,21 +11,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
 
-from rehone import __version__
 from rehone.integrations.alerts.address import Letter, Unsent
+from rehone.integrations.alerts.asking import Question, ask
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
 """Bytes of a secret, by Standard Webhooks."""
+HINTS = dict.fromkeys((401, 403), ": it does not know the signature, or asks for another one")
 
 
 class Webhook:
@@ -45,27 +41,15 @@ class Webhook:
         Raises:
             Unsent: it was not taken, or the secret cannot be read.
         """
-        split = urlsplit(self._url)
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise Unsent("alerts.webhook is no http or https address")
-        where = f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
-        request = urllib.request.Request(self._url, data=letter.body, headers=self._headers(letter), method="POST")  # noqa: S310 - http or https, see above
-        try:
-            with _OPENER.open(request, timeout=self._seconds):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise Unsent(f"{where} answered HTTP {error.code}{_hint(error.code)}") from None
-        except urllib.error.URLError as error:
-            raise Unsent(f"{where} cannot be reached ({_reason(error.reason)})") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unsent(f"{where} cannot be reached ({type(error).__name__})") from None
+        headers = self._headers(letter)
+        ask(
+            Question(url=self._url, key="alerts.webhook", body=letter.body, headers=headers, hints=HINTS), self._seconds
+        )
 
     def _headers(self, letter: Letter) -> dict[str, str]:
         at = str(int(self._clock().timestamp()))
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"rehone/{__version__}",
             "webhook-id": letter.id,
             "webhook-timestamp": at,
         }
@@ -109,32 +93,3 @@ def _secret(line: str, where: str) -> bytes:
         said = f"{where} is a secret of {len(secret)} bytes, need {SHORTEST} to {LONGEST}"
         raise Unsent(f'{said}: write "{PREFIX}" and the base64 of 32 random bytes')
     return secret
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Answer a redirect as the error that it is: an alert goes where it was meant to go, or nowhere."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> None:
-        """Follow none."""
-        del req, fp, code, msg, headers, newurl
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
-def _hint(code: int) -> str:
-    if 300 <= code < 400:
-        return ", a redirect, which is not followed: name the address itself in alerts.webhook"
-    return ": it does not know the signature, or asks for another one" if code in (401, 403) else ""
-
-
-def _reason(reason: object) -> str:
-    return (getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)[:120]
