@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -24,8 +25,8 @@ from tests.conftest import Project
 
 from rehone import api, health, observers
 from rehone.cli.endings import main
-from rehone.config import Config, load_config
-from rehone.errors import RehoneError
+from rehone.config import Config, load_config, parse_config
+from rehone.errors import ConfigError, RehoneError
 from rehone.integrations.prometheus import MetricsListener, figures, printed
 from rehone.integrations.prometheus.known import Known
 from rehone.records import (
@@ -76,11 +77,12 @@ def _names(found: Samples) -> set[str]:
 
 @dataclass
 class Receiver:
-    """A server that takes pushes as a Pushgateway does, and answers with `answer`."""
+    """A server that takes pushes as a Pushgateway does, of `login` alone, and answers them with `answer`."""
 
     url: str = ""
     pushes: list[tuple[str, str, str]] = field(default_factory=list)
     answer: int = 200
+    login: str = ""
 
 
 @pytest.fixture
@@ -91,8 +93,13 @@ def gateway() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            found.pushes.append((self.path, self.headers["Content-Type"], body))
-            self.send_response(found.answer)
+            given = self.headers.get("Authorization", "").removeprefix("Basic ")
+            known = base64.b64decode(given).decode() == found.login
+            if known:
+                found.pushes.append((self.path, self.headers["Content-Type"], body))
+            self.send_response(found.answer if known else 401)
+            if not known:
+                self.send_header("WWW-Authenticate", 'Basic realm="gateway"')
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the library
@@ -387,6 +394,50 @@ def test_a_place_that_fails_is_named_and_the_other_one_is_written(
         "address of a Pushgateway"
     )
     assert (tmp_path / "story.prom").exists()
+
+
+def test_a_gateway_behind_a_password_is_sent_it_from_its_file(live: Project, gateway: Receiver) -> None:
+    """It stands in no record and in no error, whether it is right or wrong."""
+    gateway.login = "rehone:grün hush"
+    keys = {"pushgateway": gateway.url, "pushgateway_user": "rehone", "pushgateway_password_file": "gateway.password"}
+    config, file = live.configure(metrics=keys), live.root / "gateway.password"
+    named, remedy = "metrics.pushgateway_password_file gateway.password", "write the password into it, and nothing else"
+    keys_to_look_at = "metrics.pushgateway_user and metrics.pushgateway_password_file"
+    refused = (
+        ("hush\n", f"it answered HTTP 401: look whether {keys_to_look_at} are those of the Pushgateway"),
+        ("\n", f"{named} is empty: {remedy}"),
+        ("hush\nhush\n", f"{named} holds more than one line: {remedy}"),
+        (None, f"{named} cannot be read (No such file or directory): {remedy}"),
+    )
+    file.write_text("grün hush\n")
+    assert MetricsListener(config).tell_run(_run_of(config), b"") == gateway.url
+    for text, said in refused:
+        file.unlink() if text is None else file.write_text(text)
+        with pytest.raises(RehoneError) as caught:
+            MetricsListener(config).tell_run(_run_of(config), b"")
+        assert str(caught.value) == f"figures cannot be written to {gateway.url}: {said}"
+    assert len(gateway.pushes) == 1
+    assert "hush" not in json.dumps(config.as_recorded())
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('pushgateway = "http://me@127.0.0.1:9091"', "pushgateway holds a user: set pushgateway_user and"),
+        ('pushgateway = "http://me:hush@127.0.0.1:9091"', "pushgateway holds a user: set pushgateway_user and"),
+        ('pushgateway = "127.0.0.1:9091"\npushgateway_user = "me"', "belong together: set both, or none"),
+        ('pushgateway_user = "me"\npushgateway_password_file = "x"', "pushes to pushgateway: name that address"),
+        (
+            'pushgateway = "127.0.0.1:9091"\npushgateway_user = "a:b"\npushgateway_password_file = "x"',
+            "pushgateway_user is empty or holds a colon or a line break, which no user of HTTP has",
+        ),
+    ],
+)
+def test_a_user_without_a_password_or_in_the_address_is_refused(keys: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(f"[metrics]\n{keys}\n")
+    assert said in str(caught.value)
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that even root may not write into")

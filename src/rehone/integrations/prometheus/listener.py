@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway, write_to_textfile
+from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from rehone.config import Config, load_config
 from rehone.errors import RehoneError
@@ -58,7 +59,7 @@ class MetricsListener:
         for place, write in self._places().items():
             try:
                 write(made)
-            except (OSError, ValueError) as error:  # an address that is none is a ValueError
+            except (OSError, ValueError, RehoneError) as error:  # an address that is none is a ValueError
                 failed.append(f"figures cannot be written to {without_password(place)}: {_cause(error)}")
             else:
                 written.append(place)
@@ -82,10 +83,39 @@ class MetricsListener:
             registry=made,
             grouping_key={"project": self._config.project.name},
             timeout=SHARE * self._config.trackers.timeout_seconds,
+            handler=self._handler(),
         )
+
+    def _handler(self) -> Callable[..., Callable[[], None]]:
+        """Return what sends a push, with the password where one is asked for; it is read anew for each push."""
+        own = self._config.metrics
+        if own.pushgateway_password_file is None:
+            return default_handler
+        password = password_in(self._config.root / own.pushgateway_password_file)
+        return partial(basic_auth_handler, username=own.pushgateway_user, password=password)
+
+
+def password_in(path: Path) -> str:
+    """Return the only line of a file, without the white space around it.
+
+    Raises:
+        RehoneError: the file cannot be read, or holds no line or several; what stands there is not repeated.
+    """
+    name, remedy = f"metrics.pushgateway_password_file {path.name}", "write the password into it, and nothing else"
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        raise RehoneError(f"{name} cannot be read ({cause}): {remedy}") from None
+    if not text or not text.isprintable():
+        raise RehoneError(f"{name} {'holds more than one line' if text else 'is empty'}: {remedy}")
+    return text
 
 
 def _cause(error: Exception) -> str:
+    if isinstance(error, HTTPError) and error.code in (401, 403):
+        keys = "metrics.pushgateway_user and metrics.pushgateway_password_file"
+        return f"it answered HTTP {error.code}: look whether {keys} are those of the Pushgateway"
     if isinstance(error, HTTPError):
         return f"it answered HTTP {error.code}: look whether metrics.pushgateway is the address of a Pushgateway"
     if isinstance(error, URLError):
