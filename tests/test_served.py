@@ -55,7 +55,7 @@ class Answer:
     id: str
     day: int
     version: str = NEW
-    score: float = 0.2
+    score: float | None = 0.2
     decision: bool = False
     hour: float = 12.0
     values: tuple[tuple[str, Any], ...] = (("amount", 1.0), ("channel", "web"))
@@ -89,7 +89,7 @@ def log(root: Path, answers: Sequence[Answer], *, segment: int = 0) -> None:
 
 def labels(root: Path, day: int, found: dict[Any, Any], *, folder: str = "labels") -> None:
     """Write a file of labels that arrived on a day."""
-    (root / folder).mkdir(exist_ok=True)
+    (root / folder).mkdir(parents=True, exist_ok=True)
     frame = pl.DataFrame({"id": list(found), "label": list(found.values())})
     frame.write_parquet(root / folder / f"{START + timedelta(days=day)}.parquet")
 
@@ -179,7 +179,8 @@ def test_five_labels_of_six_are_a_coverage_of_83_percent_and_recall_is_unknown(t
     evidence, _ = gather(made)
     assert evidence.coverage is not None
     assert (evidence.coverage.predictions, evidence.coverage.due, evidence.coverage.labelled) == (6, 6, 5)
-    assert (evidence.recall, evidence.cost_per_1000) == (None, None)
+    assert (evidence.recall, evidence.cost_per_1000, evidence.roc_auc) == (None, None, None)
+    assert evidence.roc_auc_unknown == evidence.performance_unknown
     assert evidence.performance_unknown == (
         "83.3 % of 6 matured predictions in 2026-03-07..2026-03-14 have a label, need 90 %: "
         "wait for the labels, or raise data.label_delay_days"
@@ -187,6 +188,56 @@ def test_five_labels_of_six_are_a_coverage_of_83_percent_and_recall_is_unknown(t
     found = check(decision(evidence, made).checks, "label_coverage")
     assert (found.status, found.value, found.limit, found.n) == (CheckStatus.UNKNOWN, 5 / 6, 0.9, 6)
     assert check(decision(evidence, made).checks, "recall").status is CheckStatus.UNKNOWN
+
+
+def ranked(root: Path, *, gone: int | None = None) -> Evidence:
+    """Log 40 answers of each of two versions over two days: NEW ranks all but one positive rightly, OLD the other way round.
+
+    Every `gone`-th answer has lost its score; with 0 all have.
+    """
+    answers, found = [], {}
+    for i in range(40):
+        label, score = int(i % 4 == 0), 0.9 if i % 4 == 0 else i / 100
+        said = 0.0 if i == 0 else score
+        for version, own in ((NEW, said), (OLD, 1 - said)):
+            kept = None if gone is not None and (gone == 0 or i % gone == 1) else own
+            answers.append(
+                Answer(id=f"{version[0]}{i}", day=6 + i // 20, version=version, score=kept, decision=i % 8 == 0)
+            )
+            found[f"{version[0]}{i}"] = label
+    log(root, answers)
+    labels(root, 10, found)
+    return gather(config(root, trigger={"window_days": 14, "performance_days": 7, "min_positives": 5}))[0]
+
+
+def test_each_version_is_ranked_by_the_scores_that_it_answered_with(tmp_path: Path) -> None:
+    evidence = ranked(tmp_path)
+    mine, other = of_version(evidence, NEW), of_version(evidence, OLD)
+    assert mine.roc_auc is not None
+    assert other.roc_auc is not None
+    assert evidence.roc_auc == mine.roc_auc
+    assert mine.roc_auc.value == pytest.approx(0.9)
+    assert other.roc_auc.value == pytest.approx(0.1)
+    assert (mine.roc_auc.n, mine.roc_auc.positives) == (40, 10)
+    assert mine.roc_auc.low < 0.9 < mine.roc_auc.high
+    assert (evidence.roc_auc_unknown, mine.roc_auc_unknown) == ("", "")
+
+
+def test_answers_that_lost_their_score_change_nothing_of_recall_and_cost(tmp_path: Path) -> None:
+    whole, lost = ranked(tmp_path / "whole"), ranked(tmp_path / "lost", gone=3)
+    assert (lost.recall, lost.cost_per_1000) == (whole.recall, whole.cost_per_1000)
+    assert [(v.recall, v.cost_per_1000) for v in lost.served] == [(v.recall, v.cost_per_1000) for v in whole.served]
+    assert lost.roc_auc is not None
+    assert (lost.roc_auc.n, lost.roc_auc.positives) == (27, 7)
+    assert lost.coverage == whole.coverage
+
+
+def test_where_no_answer_has_a_score_recall_is_known_and_roc_auc_is_not(tmp_path: Path) -> None:
+    evidence = ranked(tmp_path / "lost", gone=0)
+    assert evidence.recall == ranked(tmp_path / "whole").recall
+    said = "0 matured positives and 0 negatives with a score, need at least 5 of each"
+    assert (evidence.roc_auc, evidence.roc_auc_unknown) == (None, said)
+    assert evidence.performance_unknown == ""
 
 
 def test_coverage_is_enough_at_its_limit(tmp_path: Path) -> None:
@@ -872,9 +923,15 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     return Estimate(value=value, low=low, high=high, n=9_107, positives=2_044)
 
 
-def served_one(recall: Estimate | None, cost: Estimate | None) -> Evidence:
+def served_one(recall: Estimate | None, cost: Estimate | None, roc_auc: Estimate | None = None) -> Evidence:
     one = ServedVersion(
-        version=NEW, predictions=9_150, labelled=9_107, positives=2_044, recall=recall, cost_per_1000=cost
+        version=NEW,
+        predictions=9_150,
+        labelled=9_107,
+        positives=2_044,
+        recall=recall,
+        cost_per_1000=cost,
+        roc_auc=roc_auc,
     )
     coverage = Coverage(window=SHOWN, predictions=9_367, due=9_150, labelled=9_107)
     skewed = (Skew(feature="amount", compared=212, differing=0),)
@@ -887,22 +944,33 @@ def test_what_was_served_is_told_in_words_that_say_what_they_count() -> None:
         "Served",
         "  labels      9,367 predictions in 2026-03-02..2026-03-16; 9,150 with a label",
         "              due, 9,107 of them arrived (99.5 %)",
-        "  version         due  labelled  positives  recall   cost per 1,000",
-        "  bbbbbbbbbbbb  9,150     9,107      2,044  unknown  unknown",
+        "  version         due  labelled  positives  recall   cost per 1,000  ROC-AUC",
+        "  bbbbbbbbbbbb  9,150     9,107      2,044  unknown  unknown         unknown",
         "  skew        none in 212 ids that data.source also has in this window",
     ]
 
 
 def test_intervals_that_do_not_fit_beside_the_counts_have_a_table_of_their_own() -> None:
-    evidence = served_one(estimate(0.5831, 0.5512, 0.6146), estimate(1234.5, 1100.25, 1400.75))
+    found = (estimate(0.5831, 0.5512, 0.6146), estimate(234.5, 200.25, 260.75), estimate(0.9123, 0.9011, 0.9204))
+    evidence = served_one(*found)
     assert shown(evidence)[4:8] == [
         "  version         due  labelled  positives",
         "  bbbbbbbbbbbb  9,150     9,107      2,044",
-        "  version       recall                cost per 1,000",
-        "  bbbbbbbbbbbb  0.583 [0.551, 0.615]  1,234.50 [1,100.25, 1,400.75]",
+        "  version       recall                cost per 1,000  ROC-AUC",
+        "  bbbbbbbbbbbb  0.583 [0.551, 0.615]  234 [200, 261]  0.912 [0.901, 0.92]",
     ]
     assert max(map(len, shown(evidence))) <= 80
-    assert "  bbbbbbbbbbbb  9,150     9,107      2,044  0.583 [0.551, 0.615]" in shown(evidence, 100)[5]
+    assert "  bbbbbbbbbbbb  9,150     9,107      2,044  0.583 [0.551, 0.615]" in shown(evidence, 120)[4]
+
+
+def test_figures_that_are_too_wide_for_two_tables_have_three() -> None:
+    found = (estimate(0.5831, 0.5512, 0.6146), estimate(1234.5, 1100.25, 1400.75), estimate(0.9123, 0.9011, 0.9204))
+    assert shown(served_one(*found))[6:10] == [
+        "  version       recall                cost per 1,000",
+        "  bbbbbbbbbbbb  0.583 [0.551, 0.615]  1,234.50 [1,100.25, 1,400.75]",
+        "  version       ROC-AUC",
+        "  bbbbbbbbbbbb  0.912 [0.901, 0.92]",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tell how long labels take, and how the champion is estimated to do before they are due."""
+"""Tell how long labels take, what they say of the champion, and how it is estimated to do before they are due."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def maturity_lines(evidence: Evidence | None, width: int) -> list[str]:
     if rows := list(particulars.delays(curve)):
         lines += table(rows, right=frozenset({0, 1}))
     return [*lines, *wrapped(f"{curve.arrived:,} of {curve.n:,} rows have their label", width, indent=2)]
+
+
+def matured_lines(evidence: Evidence | None, width: int) -> list[str]:
+    """Say what labels that came due show of the champion, and why something is not known; nothing without a champion."""
+    if evidence is None:
+        return []
+    lines = facts(particulars.matured(evidence), width)
+    if rows := list(particulars.in_use(evidence)):
+        lines += table(rows, right=frozenset({1, 3, 4}))
+    return [*title("Labels that came due"), *lines] if lines else []
 
 
 def estimate_lines(evidence: Evidence | None, width: int) -> list[str]:

@@ -26,18 +26,25 @@ def _versions(served: tuple[ServedVersion, ...], width: int) -> list[str]:
         return []
     lines = _aligned(list(particulars.served_versions(served)), width)
     for each in served:
-        if each.unknown:
-            lines += wrapped(f"{short_id(each.version)}: {each.unknown}", width, indent=2)
+        for why in dict.fromkeys(filter(None, (each.unknown, each.roc_auc_unknown))):
+            lines += wrapped(f"{short_id(each.version)}: {why}", width, indent=2)
     return lines
 
 
 def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Put counts and what was found of each version into one table, or into two where one would be too wide."""
+    """Put counts and what was found of each version into one table, or into as many as it takes to be narrow enough."""
     right = frozenset({1, 2, 3})
-    lines = table(rows, right=right)
-    if max(len(click.unstyle(line)) for line in lines) <= width:
-        return lines
-    return table([row[:4] for row in rows], right=right) + table([(row[0], *row[4:]) for row in rows])
+    parts = ([(1, 7)], [(1, 4), (4, 7)], [(1, 4), (4, 6), (6, 7)])
+    for cut in parts:
+        lines = [line for some in cut for line in _columns(rows, *some, right=right)]
+        if max(len(click.unstyle(line)) for line in lines) <= width:
+            break
+    return lines
+
+
+def _columns(rows: Sequence[Sequence[str]], first: int, end: int, *, right: frozenset[int]) -> list[str]:
+    """Align some columns behind the first; of all of them, those of counts to the right."""
+    return table([(row[0], *row[first:end]) for row in rows], right=right if first == 1 else frozenset())
 
 
 def shadow_lines(report: ShadowReport | None, width: int) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from rehone.api import STAGES
 from rehone.cli.approvals import answer_lines
 from rehone.cli.endings import BUG, of_run
-from rehone.cli.estimates import estimate_lines, maturity_lines
+from rehone.cli.estimates import estimate_lines, matured_lines, maturity_lines
 from rehone.cli.served import served_lines
 from rehone.cli.shifts import recalibration_line, shift_lines
 from rehone.cli.text import check_lines, clipped, fact, facts, moment, number, table, title, wrapped
@@ -93,7 +93,7 @@ def preview_lines(preview: Preview, width: int) -> list[str]:
 
 def evidence_lines(evidence: Evidence | None, width: int) -> list[str]:
     """Tell what is known of labels, of what was served, of the estimates and of what has changed."""
-    told = (maturity_lines, served_lines, estimate_lines, shift_lines)
+    told = (maturity_lines, matured_lines, served_lines, estimate_lines, shift_lines)
     return [line for tell in told for line in tell(evidence, width)]
 
 

@@ -3,6 +3,7 @@
 from rehone.report.particulars.deployments import deployed, timeline
 from rehone.report.particulars.estimates import delays, estimated, held, performance
 from rehone.report.particulars.labels import coverage, served_versions, shadow, skew
+from rehone.report.particulars.matured import in_use, matured
 from rehone.report.particulars.models import Compared, call, candidates, comparisons, costs, metrics
 from rehone.report.particulars.run import data, run
 from rehone.report.particulars.shifts import SUGGESTED, shift
@@ -20,6 +21,8 @@ __all__ = [
     "deployed",
     "estimated",
     "held",
+    "in_use",
+    "matured",
     "metrics",
     "performance",
     "run",

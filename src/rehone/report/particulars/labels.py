@@ -35,10 +35,11 @@ def served_versions(found: Sequence[ServedVersion]) -> Iterator[tuple[str, ...]]
     """Give what each version decided, under a head; nothing when no label is known."""
     if not found:
         return
-    yield ("version", "due", "labelled", "positives", "recall", "cost per 1,000")
+    yield ("version", "due", "labelled", "positives", "recall", "cost per 1,000", "ROC-AUC")
     for each in found:
         counts = (f"{each.predictions:,}", f"{each.labelled:,}", f"{each.positives:,}")
-        yield (short_id(each.version), *counts, _estimate(each.recall), _estimate(each.cost_per_1000))
+        measured = (each.recall, each.cost_per_1000, each.roc_auc)
+        yield (short_id(each.version), *counts, *(_estimate(found) for found in measured))
 
 
 def shadow(report: ShadowReport) -> Facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from rehone.records import Check, CheckStatus, Evidence, Figures, RunRecord, RunSummary, Verdict
@@ -17,6 +18,9 @@ MOST_DRAWN = 6
 """Histograms of one run that are drawn, those of the features that moved most for what was allowed."""
 MOST_FILES = {True: 20, False: 2000}
 """Files of the data that are listed, in one document for all runs or on a page of its own; the record has all."""
+
+WORDS = ("shift", "estimated", "performance", "matured", "in_use", "delays", "served", "served_versions")
+"""What is inferred of the champion, as the template names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +107,9 @@ def _moved(record: RunRecord, figures: Figures | None) -> tuple[tuple[str, Chart
     checks = [c for c in (*record.trigger.incidents, *record.trigger.checks) if c.status is not CheckStatus.OK]
     kept = {each.name: each for each in figures.histograms}
     worst = [c.subject for c in sorted(checks, key=_beyond, reverse=True) if c.name == "psi" and c.subject in kept]
-    found = [(name, charts.histogram(kept[name])) for name in dict.fromkeys(worst) if name][:MOST_DRAWN]
-    found.append(("scores", charts.scores(figures.scores)))
-    return tuple((name, chart) for name, chart in found if chart is not None)
+    drawn = ((name, chart) for name in dict.fromkeys(worst) if (chart := charts.histogram(kept[name])) is not None)
+    scores = charts.scores(figures.scores)
+    return (*islice(drawn, MOST_DRAWN), *((("scores", scores),) if scores is not None else ()))
 
 
 def _beyond(check: Check) -> tuple[bool, float]:
@@ -117,13 +121,15 @@ def _beyond(check: Check) -> tuple[bool, float]:
 def _words(evidence: Evidence | None) -> Mapping[str, Any]:
     """Say what is inferred of the champion: labels, estimates, the kind of shift, what was served."""
     if evidence is None:
-        return {"shift": (), "estimated": (), "performance": (), "delays": (), "served": (), "served_versions": ()}
+        return dict.fromkeys(WORDS, ())
     found, curve = evidence.estimated, evidence.maturity
     served = evidence.origin == "served"
     return {
         "shift": tuple(particulars.shift(evidence.shift)),
         "estimated": (*particulars.estimated(found), *particulars.held(found, evidence.held)) if found else (),
         "performance": tuple(particulars.performance(found)) if found else (),
+        "matured": tuple(particulars.matured(evidence)),
+        "in_use": tuple(particulars.in_use(evidence)),
         "delays": tuple(particulars.delays(curve)) if curve else (),
         "served": (*particulars.coverage(evidence), *particulars.skew(evidence.skew)) if served else (),
         "served_versions": tuple(particulars.served_versions(evidence.served)) if served else (),
