@@ -329,15 +329,67 @@ def test_a_visitor_can_leave(guarded: Dashboard) -> None:
     assert "Max-Age=0" in reply.headers["set-cookie"]
 
 
-def test_a_session_ends_after_twelve_hours_or_with_its_token(clock: Callable[[], datetime]) -> None:
+def test_whoever_kept_a_copy_of_the_cookie_is_out_too_once_its_visitor_has_left(guarded: Dashboard) -> None:
+    """Another session of the same person goes on; so does a program that sends the token."""
+    sessions, cookie, other = guarded.house.sessions, guarded.log_in(), guarded.log_in()
+    assert sessions is not None
+    visitor = sessions.visitor(cookie.partition("=")[2])
+    assert visitor is not None
+    assert guarded.ask("/runs", cookie=cookie).status == 200
+    guarded.ask("/logout", form={"token": visitor.form_token}, cookie=cookie)
+    assert guarded.ask("/runs", cookie=cookie).headers["location"] == "/login?to=%2Fruns"
+    assert guarded.ask("/state", accept="*/*", cookie=cookie).status == 401
+    assert guarded.ask("/runs", cookie=other).status == 200
+    leaving = {"form": {}, "cookie": other, "authorization": f"Bearer {TOKEN}"}
+    assert guarded.ask("/logout", **leaving).status == 303  # type: ignore[arg-type]  # a form and headers at once
+    assert guarded.ask("/runs", authorization=f"Bearer {TOKEN}").status == 200
+
+
+def test_a_session_ends_after_twelve_hours_or_with_its_token_or_its_server(clock: Callable[[], datetime]) -> None:
     sessions = Sessions(TOKEN.encode(), clock)
     cookie = sessions.begin("Ann")
     visitor = sessions.visitor(cookie)
     assert visitor is not None
     assert visitor.name == "Ann"
-    assert Sessions(TOKEN.encode(), lambda: clock() + LASTS - timedelta(seconds=1)).visitor(cookie) is not None
-    assert Sessions(TOKEN.encode(), lambda: clock() + LASTS).visitor(cookie) is None
-    assert Sessions(b"another-token-of-many-letters", clock).visitor(cookie) is None
+    assert replace(sessions, clock=lambda: clock() + LASTS - timedelta(seconds=1)).visitor(cookie) is not None
+    assert replace(sessions, clock=lambda: clock() + LASTS).visitor(cookie) is None
+    assert replace(sessions, token=b"another-token-of-many-letters").visitor(cookie) is None
+    assert Sessions(TOKEN.encode(), clock).visitor(cookie) is None
+
+
+def test_an_ended_session_is_remembered_until_its_time_and_no_longer(clock: Callable[[], datetime]) -> None:
+    moment = [clock()]
+    sessions = Sessions(TOKEN.encode(), lambda: moment[0])
+    first = sessions.begin("Ann")
+    for cookie in (first, first, "", f"{first}0"):
+        sessions.end(cookie)
+    assert (sessions.visitor(first), len(sessions.ended)) == (None, 1)
+    moment[0] += LASTS - timedelta(hours=1)
+    later = sessions.begin("Ann")
+    sessions.end(later)
+    assert (sessions.visitor(first), len(sessions.ended)) == (None, 2)
+    moment[0] += timedelta(hours=2)
+    sessions.end(first)
+    sessions.end(sessions.begin("Bob"))
+    assert (sessions.visitor(first), sessions.visitor(later), len(sessions.ended)) == (None, None, 2)
+
+
+def test_of_too_many_ended_sessions_none_comes_back(
+    clock: Callable[[], datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would have ended before the one that is forgotten ends with it, also of those who have not left."""
+    monkeypatch.setattr("rehone.dashboard.sessions.MOST_ENDED", 3)
+    moment = [clock()]
+    sessions = Sessions(TOKEN.encode(), lambda: moment[0])
+    made = []
+    for _ in range(6):
+        made.append((sessions.begin("left"), sessions.begin("stays")))
+        moment[0] += timedelta(minutes=1)
+    for left, _ in made:
+        sessions.end(left)
+    assert len(sessions.ended) == 3
+    assert [sessions.visitor(left) for left, _ in made] == [None] * 6
+    assert [sessions.visitor(stays) is not None for _, stays in made] == [False] * 3 + [True] * 3
 
 
 @pytest.mark.parametrize("forge", ["{}0", "x{}", "{}.x", "", "é.é", "."])

@@ -35,7 +35,7 @@ def application(house: House) -> ASGIApp:
         routes += [
             _route(house, "/login", show_door(house)),
             _route(house, "/login", log_in(house, house.sessions), "POST"),
-            _route(house, "/logout", log_out(house), "POST"),
+            _route(house, "/logout", log_out(house, house.sessions), "POST"),
         ]
     if "" not in house.shelves:
         routes += [_route(house, "/", pages.everything(house)), _route(house, "/state", pages.state_of_all(house))]

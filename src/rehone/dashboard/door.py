@@ -54,12 +54,13 @@ def log_in(house: House, sessions: Sessions) -> Handler:
     return enter
 
 
-def log_out(house: House) -> Handler:
-    """Take the cookie back."""
+def log_out(house: House, sessions: Sessions) -> Handler:
+    """Take the cookie back, and end its session for every copy of it."""
 
     async def leave(request: Request) -> Response:
         if not is_own_form(await fields(request), request.state.visitor):
             raise HTTPException(403, "this form was not made for you: load the page again")
+        sessions.end(request.cookies.get(house.cookie, ""))
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(house.cookie, httponly=True, samesite="strict")
         return answer
