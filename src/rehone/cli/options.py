@@ -11,7 +11,8 @@ import click
 def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--project`, which every command on a project has."""
     said = "Folder of the project, or the path of its rehone.toml."
-    return _projects("project", default=".", show_default=True, help=said)(command)
+    added: Callable[..., Any] = _projects("project", default=".", show_default=True, help=said)(command)
+    return added
 
 
 def projects_option(said: str, *, required: bool = False) -> Callable[..., Any]:
