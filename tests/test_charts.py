@@ -717,6 +717,14 @@ def test_names_that_are_cut_alike_are_told_apart() -> None:
     ]
 
 
+def test_a_name_in_broad_letters_is_cut_sooner() -> None:
+    assert labels(["A_COLUMN_IN_CAPITALS", "列の名前が長いもの", "a_column_in_small"], 17) == [
+        "A_COL…ITALS",
+        "列の名前…長いもの",
+        "a_column_in_small",
+    ]
+
+
 def test_texts_that_would_run_into_each_other_are_left_out() -> None:
     rows = [{"n": 0}, {"n": 1}, {"n": 2}]
     assert spaced(rows, [0, 10, 30], [20, 20, 20]) == [{"n": 0}, {"n": 2}]

@@ -55,9 +55,12 @@ from rehone.records import (
     Verdict,
     Window,
 )
-from rehone.report import Book, Site, again, page, particulars
+from rehone.report import Book, Site, again, charts, page, particulars
+from rehone.report.charts.histograms import histogram
 from rehone.report.differing import ABSENT, Difference, differences
 from rehone.report.told import Told, around, in_book
+from rehone.report.views import run as view
+from rehone.report.wording import slug
 from rehone.runlog import RunLog
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
@@ -554,6 +557,19 @@ def test_charts_of_the_gate_and_of_what_moved_are_drawn_with_their_figures_as_ta
     text = " ".join(found.text)
     for cell in ("feature_11", "unseen", "lightgbm"):
         assert cell in text
+
+
+def test_of_many_features_that_moved_none_is_drawn_that_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(charts, "histogram", lambda found: drawn.append(found.name) or histogram(found))
+    monkeypatch.setattr(view, "MOST_DRAWN", 2)
+    (one,) = figures().histograms
+    moved = tuple(replace(DRIFT, subject=f"feature_{n}", value=1.0 + n) for n in range(9))
+    many = Figures(histograms=tuple(replace(one, name=each.subject or "") for each in moved))
+    made = record(trigger=TriggerDecision(kind=TriggerKind.DRIFT, reason="all has drifted", checks=moved))
+    found = read(of(book(made, figures={RUN: many})))
+    assert drawn == ["feature_8", "feature_7"], "the worst"
+    assert [one for one in found.ids if "-hist-" in one] == [f"run-{RUN}-hist-{slug(name)}" for name in drawn]
 
 
 def test_no_two_elements_of_the_page_have_the_same_id() -> None:

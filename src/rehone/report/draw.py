@@ -44,6 +44,7 @@ THEME: Spec = {
         "labelFontSize": _MEASURED,
         "titleFontSize": 11,
         "labelOverlap": True,
+        "labelLimit": 0,
     },
     "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "start", "titleX": 0, "titleY": -9, "ticks": False},
     "axisX": {"grid": False},

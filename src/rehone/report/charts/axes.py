@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
+from unicodedata import east_asian_width
 
 from rehone.records import CheckStatus
 from rehone.report.draw import Spec
@@ -119,10 +122,26 @@ def labels(names: Sequence[str], most: int = 22) -> list[str]:
 
 
 def short(name: str, most: int) -> str:
-    """Cut a name in its middle, for names begin alike and differ at their end."""
+    """Cut a name in its middle, for names begin alike and differ at their end; `most` is in letters of mean width.
+
+    So no chart needs to have its labels measured twice, which is most of what a drawing takes.
+    """
     name = " ".join(name.split())
+    if sum(map(_width, name)) <= most:
+        return name
     end = (most - 1) // 2
-    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
+    return f"{_fitting(name, most - 1 - end)}…{_fitting(name[::-1], end)[::-1]}"
+
+
+def _fitting(text: str, room: float) -> str:
+    return text[: bisect_right(list(accumulate(map(_width, text))), room)]
+
+
+def _width(letter: str) -> float:
+    """Tell how wide a letter is, in letters of mean width."""
+    if east_asian_width(letter) in "WF":
+        return 2.0
+    return 1.5 if letter.isupper() else 1.0
 
 
 def spaced(rows: Sequence[Row], places: Sequence[float], needed: Sequence[float]) -> list[Row]:

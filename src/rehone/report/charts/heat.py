@@ -160,7 +160,7 @@ def _spec(runs: Sequence[RunRecord], table: Sequence[dict[str, _Cell]], features
             "type": "nominal",
             "title": None,
             "scale": {"domain": list(names.values()), "padding": 0.08},
-            "axis": {"labelLimit": 135, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False},
+            "axis": {"domain": False, "labelColor": "var(--fg)", "labelOverlap": False},
         },
         "href": {"field": "href", "type": "nominal"},
     }

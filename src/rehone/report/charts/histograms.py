@@ -79,7 +79,6 @@ def _spec(shown: Sequence[Row]) -> Spec:
         "scale": {"domain": places, "paddingInner": 0.18, "paddingOuter": 0.1},
         "axis": {
             "values": [*ordinary, *apart],
-            "labelLimit": 175,
             "domain": False,
             "labelColor": "var(--fg)",
             "labelOverlap": False,

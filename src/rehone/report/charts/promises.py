@@ -40,7 +40,7 @@ def _spec(shown: Sequence[Realised]) -> Spec:
     rows = [row for one in shown for row in _rows(one)]
     look = linear([0.0, *(row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None)])
     order = list(dict.fromkeys(row["who"] for row in rows))
-    y = {"field": "who", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": 90, "domain": False}}
+    y = {"field": "who", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False}}
     x = quantity("value", "difference in ROC-AUC to the replaced version", look, axis={"grid": True, "format": "+.3~f"})
     offset = {"field": "which", "type": "nominal", "scale": {"domain": ["promised", "came"]}}
     known = [row for row in rows if row["low"] is not None]

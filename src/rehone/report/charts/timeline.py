@@ -92,7 +92,6 @@ def _last(shown: Sequence[_Reign], until: datetime | None) -> datetime:
 def _lanes(versions: Sequence[str]) -> Spec:
     axis = {
         "labelFont": "monospace",
-        "labelLimit": 110,
         "domain": False,
         "labelColor": "var(--fg)",
         "labelOverlap": False,

@@ -226,7 +226,7 @@ def _worth(rows: Sequence[Row]) -> Spec:
 
 
 def _named(names: Sequence[str]) -> Spec:
-    axis = {"labelLimit": 220, "domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
+    axis = {"domain": False, "labelColor": "var(--fg)", "labelOverlap": False}
     return {"field": "label", "type": "nominal", "title": None, "scale": {"domain": list(names)}, "axis": axis}
 
 
