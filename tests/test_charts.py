@@ -46,6 +46,7 @@ from rehone.records import (
 from rehone.report import charts, draw
 from rehone.report.charts import Chart
 from rehone.report.charts.axes import labels, spaced, ticks
+from rehone.report.charts.trend import Metric
 from rehone.report.wording import slug
 
 DAY = timedelta(days=1)
@@ -173,7 +174,7 @@ def every() -> Iterator[Chart | None]:
     runs = [judged(0, 0.9), judged(1, 0.8, RunStatus.REJECTED), judged(2, 0.92, RunStatus.ROLLED_BACK)]
     told = [replace(r, reason=name, verdict=name, worst_feature=name, worst_psi=0.3, label_rate=0.1) for r in runs]
     estimate = Estimate(value=0.8, low=0.7, high=0.9, n=100, positives=10)
-    told = [replace(r, recall=estimate, estimated_recall=estimate) for r in told]
+    told = [replace(r, recall=estimate, roc_auc=estimate, estimated_recall=estimate) for r in told]
     yield from (charts.trend(told, None, metric) for metric in ("roc_auc", "recall", "cost_per_1000"))
     yield charts.promises(TrackRecord(promotions=1, matured=1, covered=1, forecasts=(promise(),)))
     yield charts.heat([record(0, (FeatureDrift(feature=name, psi=0.3),), (psi(name, 0.3, CheckStatus.ACT, name),))])
@@ -421,12 +422,35 @@ def test_what_came_after_the_newest_retrain_is_within_the_drawing_too() -> None:
         )
 
 
-def test_recall_and_cost_stand_beside_what_was_measured_in_production() -> None:
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [("roc_auc", "ROC-AUC 0.7500 (0.6000 to 0.9000)"), ("recall", "recall 0.750 (0.600 to 0.900)"), ("cost_per_1000", "cost 0.8 (0.6 to 0.9)")],
+)  # fmt: skip
+def test_challengers_stand_beside_what_champions_did_in_production(metric: Metric, said: str) -> None:
     seen = Estimate(value=0.75, low=0.6, high=0.9, n=100, positives=20)
-    chart = charts.trend(
-        [judged(0, 0.9), replace(run(1, RunStatus.SKIPPED), recall=seen, champion="c" * 64)], None, "recall"
+    quiet = replace(run(1, RunStatus.SKIPPED), champion="c" * 64, **{metric: seen})
+    chart = charts.trend([judged(0, 0.9), quiet], None, metric)
+    assert chart is not None
+    assert f"2026-01-31: champion cccccccccccc, {said}, 20 positives among labels that came due" in marks(chart)
+    assert "champion, labels that came due" in texts(chart)
+    assert chart.said.endswith(
+        "Dashed is the champion of the day on labels that had come due, which are of older rows than a holdout; the band is "
+        "its interval."
     )
-    assert "2026-01-31: champion cccccccccccc, recall 0.750 (0.600 to 0.900)" in marks(chart)
+    value, bounds = said.rstrip(")").split(" ", 1)[1].split(" (")
+    row = dict(zip(chart.columns[:8], chart.rows[0], strict=False))
+    assert (row["as of"], row["ending"], row["challenger"]) == ("2026-01-31", "skipped", "–")
+    assert chart.rows[0][7:9] == (value, bounds)
+
+
+def test_runs_that_never_ranked_labels_that_came_due_draw_no_champion_and_keep_the_same_rows_in_the_table() -> None:
+    chart = charts.trend([judged(0, 0.92), judged(1, 0.93)], None, "roc_auc")
+    assert chart is not None
+    assert "champion, labels that came due" not in texts(chart)
+    assert all("challenger" in said for said in marks(chart))
+    assert "Dashed" not in chart.said
+    place = chart.columns.index("champion, same rows")
+    assert [row[place : place + 3] for row in chart.rows] == [("0.9000", "–", "–")] * 2
 
 
 def test_a_heat_map_shows_each_status_by_glyph_and_colour_as_the_run_decided() -> None:

@@ -38,41 +38,46 @@ _HEIGHT = 250
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """What a trend is of: its name, its axis, its decimals, and what is drawn beside it."""
+    """What a trend is of: its name, its axis, its decimals."""
 
     key: Metric
     name: str
     axis: str
     places: int
-    beside: str
 
     def text(self, value: float | None) -> str:
         return fixed(value, self.places)
 
     def between(self, interval: tuple[float, float] | None) -> str:
-        return f" ({self.text(interval[0])} to {self.text(interval[1])})" if interval else ""
+        return f" ({self.bounds(interval)})" if interval else ""
+
+    def bounds(self, interval: tuple[float, float] | None) -> str:
+        return f"{self.text(interval[0])} to {self.text(interval[1])}" if interval else DASH
 
     def of(self, run: RunSummary) -> float | None:
         return getattr(run.challenger, self.key) if run.challenger else None
+
+    def came_due(self, run: RunSummary) -> Estimate | None:
+        """Return what labels that came due said of the champion of that day."""
+        found: Estimate | None = getattr(run, self.key)
+        return found
 
     def interval(self, run: RunSummary) -> tuple[float, float] | None:
         return {"roc_auc": run.roc_auc_interval, "recall": run.recall_interval}.get(self.key)
 
 
 _MEASURES: dict[Metric, _Measure] = {
-    "roc_auc": _Measure("roc_auc", "ROC-AUC", "ROC-AUC on the holdout", 4, "champion of the day, same rows"),
-    "recall": _Measure("recall", "recall", "recall at the threshold", 3, "champion, labels that came due"),
-    "cost_per_1000": _Measure(
-        "cost_per_1000", "cost", "cost per 1,000 rows (less is better)", 1, "champion, labels that came due"
-    ),
+    "roc_auc": _Measure("roc_auc", "ROC-AUC", "ROC-AUC", 4),
+    "recall": _Measure("recall", "recall", "recall at the threshold", 3),
+    "cost_per_1000": _Measure("cost_per_1000", "cost", "cost per 1,000 rows (less is better)", 1),
 }
+_CAME_DUE = "champion, labels that came due"
 
 
 def trend(summaries: Sequence[RunSummary], track: TrackRecord | None, metric: Metric) -> Chart | None:
     """Draw one point for each challenger that was judged, and beside it what champions really achieved.
 
-    For ROC-AUC that is the champion on the challenger's own holdout, which it has not learned from either; for recall
-    and cost it is what was measured in production once labels were due.
+    Challengers are on their holdouts; champions on what they did in production, once its labels were due.
     """
     measure = _MEASURES[metric]
     judged = [run for run in summaries if measure.of(run) is not None]
@@ -81,13 +86,14 @@ def trend(summaries: Sequence[RunSummary], track: TrackRecord | None, metric: Me
     shown = judged[-MOST_RETRAINS:]
     promised = {one.run_id: one for one in track.forecasts} if track and metric == "roc_auc" else {}
     points = [_point(run, measure, promised.get(run.run_id)) for run in shown]
-    beside = _beside(summaries, shown, measure)
-    legend = keys(shown) + ([Key(measure.beside, "var(--second)", "dashed")] if beside else [])
+    measured = _measured(summaries, shown, measure)
+    beside = [_achieved(run, found, measure) for run, found in measured]
+    legend = keys(shown) + ([Key(_CAME_DUE, "var(--second)", "dashed")] if beside else [])
     title = f"{measure.name[0].upper()}{measure.name[1:]} over retrains"
     return Chart(
         title=title,
         svg=draw_both(lambda width: _spec(points, beside, measure, width), title, legend),
-        said=_said(shown, len(judged), measure),
+        said=_said(shown, len(judged), measure) + (_DASHED if beside else ""),
         columns=(
             "as of",
             "run",
@@ -96,10 +102,12 @@ def trend(summaries: Sequence[RunSummary], track: TrackRecord | None, metric: Me
             "challenger",
             "interval",
             "champion, same rows",
+            _CAME_DUE,
+            "interval",
             "gain promised",
             "gain that came",
         ),
-        rows=tuple(_table_row(run, measure, promised.get(run.run_id)) for run in reversed(shown)),
+        rows=tuple(_table_row(run, measure, promised.get(run.run_id)) for run in _told(shown, measured)),
     )
 
 
@@ -146,23 +154,30 @@ def _bounds(interval: tuple[float, float] | None) -> str:
     return f" ({signed(interval[0])} to {signed(interval[1])})" if interval else ""
 
 
-def _beside(summaries: Sequence[RunSummary], shown: Sequence[RunSummary], measure: _Measure) -> list[Row]:
-    """Return what champions achieved: on the holdouts of later challengers, or on labels that came due."""
-    if measure.key == "roc_auc":
-        judged = [(run, run.judged_champion.roc_auc) for run in shown if run.judged_champion is not None]
-        return [_achieved(run, value, None, measure) for run, value in judged if value is not None]
-    measured: list[Row] = []
-    for run in summaries:
-        found: Estimate | None = getattr(run, measure.key)
-        if found is not None and run.as_of >= shown[0].as_of:
-            measured.append(_achieved(run, found.value, (found.low, found.high), measure))
-    return measured[-2 * MOST_RETRAINS :]
+def _measured(
+    summaries: Sequence[RunSummary], shown: Sequence[RunSummary], measure: _Measure
+) -> list[tuple[RunSummary, Estimate]]:
+    """Return the runs that measured a champion on labels that came due, from the first retrain that is shown on."""
+    found = ((run, measure.came_due(run)) for run in summaries if run.as_of >= shown[0].as_of)
+    return [(run, seen) for run, seen in found if seen is not None][-2 * MOST_RETRAINS :]
 
 
-def _achieved(run: RunSummary, value: float, interval: tuple[float, float] | None, measure: _Measure) -> Row:
-    low, high = interval or (None, None)
-    said = f"{day(run.as_of)}: champion {short_id(run.champion)}, {measure.name} {measure.text(value)}{measure.between(interval)}"
-    return {"t": milliseconds(run.as_of), "value": value, "low": low, "high": high, "said": said}
+def _achieved(run: RunSummary, found: Estimate, measure: _Measure) -> Row:
+    interval = (found.low, found.high)
+    said = f"{day(run.as_of)}: champion {short_id(run.champion)}, {measure.name} {measure.text(found.value)}{measure.between(interval)}"
+    return {
+        "t": milliseconds(run.as_of),
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "said": f"{said}, {found.positives:,} positives among labels that came due",
+    }
+
+
+def _told(shown: Sequence[RunSummary], measured: Sequence[tuple[RunSummary, Estimate]]) -> list[RunSummary]:
+    """Return every run that is drawn, the newest first."""
+    drawn = {run.run_id: run for run in (*shown, *(run for run, _ in measured))}
+    return sorted(drawn.values(), key=lambda run: (run.as_of, run.started_at, run.run_id), reverse=True)
 
 
 def _spec(points: Sequence[Row], beside: Sequence[Row], measure: _Measure, width: int) -> Spec:
@@ -256,6 +271,12 @@ def _beyond(points: Sequence[Row], y: Spec) -> Spec:
     return {"data": data(rows), "mark": text, "encoding": {"y": y, "text": {"field": "off", "type": "nominal"}}}
 
 
+_DASHED = (
+    " Dashed is the champion of the day on labels that had come due, which are of older rows than a holdout; the band is "
+    "its interval."
+)
+
+
 def _said(shown: Sequence[RunSummary], judged: int, measure: _Measure) -> str:
     live = [run for run in shown if fate(run) is LIVE]
     count = f"the newest {len(shown):,} of {judged:,}" if judged > len(shown) else f"{judged:,}"
@@ -270,16 +291,18 @@ def _said(shown: Sequence[RunSummary], judged: int, measure: _Measure) -> str:
 
 
 def _table_row(run: RunSummary, measure: _Measure, promise: Realised | None) -> tuple[str, ...]:
-    interval = measure.interval(run)
     same_rows = getattr(run.judged_champion, measure.key) if run.judged_champion else None
+    due = measure.came_due(run)
     return (
         day(run.as_of),
         run.run_id,
         words(run.trigger),
-        fate(run).word,
+        fate(run).word if measure.of(run) is not None else words(run.status),
         measure.text(measure.of(run)),
-        f"{measure.text(interval[0])} to {measure.text(interval[1])}" if interval else DASH,
+        measure.bounds(measure.interval(run)),
         measure.text(same_rows),
+        measure.text(due.value if due else None),
+        measure.bounds((due.low, due.high) if due else None),
         signed(promise.predicted) if promise else DASH,
         signed(promise.realised) if promise else DASH,
     )
