@@ -19,6 +19,7 @@ from rehone.records import (
     Deployment,
     DeploymentAction,
     DeploymentState,
+    Estimate,
     Metrics,
     Outcome,
     Realised,
@@ -201,6 +202,26 @@ def test_what_came_true_is_the_newest_answer_of_any_run() -> None:
     runs.append(_run("y", _on(5, 10), RunStatus.SKIPPED, realised=(later,)))
     told = _day("2026-05-01", replace(past, runs=runs)).lines
     assert "What came true since: promised +0.0100 ROC-AUC, came −0.0300 (to be regretted)." in told
+
+
+def test_what_labels_showed_of_a_version_in_use_is_told_beside_its_promise_by_the_last_run_before_its_end() -> None:
+    def showing(value: float) -> Estimate:
+        return Estimate(value=value, low=value - 0.01, high=value + 0.01, n=1_234, positives=90)
+
+    past = _two()
+    one, two = past.runs
+    early = _run("early", _on(2, 10), RunStatus.SKIPPED, champion=A, roc_auc=showing(0.9))
+    later = _run("later", _on(4, 10), RunStatus.SKIPPED, champion=B, roc_auc=showing(0.8))
+    runs = (one, early, replace(two, roc_auc=showing(0.91), started_at=_on(3, 10, 8, 59)), later)
+    told = _day("2026-05-01", replace(past, runs=runs)).lines
+    assert told[5] == (
+        "What came true since: not known; no run has held it against labels yet. "
+        "In use it had ROC-AUC 0.8000 (0.7900 to 0.8100) on 1,234 rows whose label was due on 2026-04-10."
+    )
+    first = _day("2026-02-01", replace(past, runs=runs)).lines
+    said = "In use it had ROC-AUC 0.9100 (0.9000 to 0.9200) on 1,234 rows whose label was due on 2026-03-10 09:00."
+    assert first[5] == said, "the run that replaced it looked at it too"
+    assert len(told) <= 10
 
 
 def test_before_the_first_deployment_nothing_was_live_and_what_was_refused_is_said() -> None:

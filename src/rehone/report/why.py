@@ -20,7 +20,7 @@ from rehone.records import (
 )
 from rehone.report import lives
 from rehone.report.lives import Stay
-from rehone.report.wording import signed, told, words
+from rehone.report.wording import ending, signed, told, words
 
 REFUSED = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK)
 JUDGED = {"roc_auc_vs_champion": "ROC-AUC", "recall_vs_champion": "recall", "cost_vs_champion": "cost"}
@@ -144,8 +144,8 @@ class _Teller:
         yield f"Version {short_id(version)} was never live."
         run = self._made(version)
         if run is not None:
-            ending = words(run.status) if run.status else "not ended"
-            yield _full(f"Run {self._name(run.run_id)} made it on {self._day(_day(run))}: {ending}: {run.sentence}")
+            told = f"{words(ending(run))}: {run.sentence}"
+            yield _full(f"Run {self._name(run.run_id)} made it on {self._day(_day(run))}: {told}")
             yield from self._trigger(run)
 
     # why
@@ -178,7 +178,8 @@ class _Teller:
         if stay.entered.action is not DeploymentAction.ROLLBACK:
             yield self._replaced(stay, run)
         if stay.confirmed:
-            yield from self._came_true(run)
+            said = " ".join((*self._came_true(run), *self._in_use(stay)))
+            yield from filter(None, (said,))
 
     def _starter(self, stay: Stay, run: RunSummary | None) -> str:
         """Name who started the run: whoever deployed, but where one person approved or rolled back what another made."""
@@ -225,6 +226,21 @@ class _Teller:
         else:
             regret = " (to be regretted)" if found.regret else ""
             yield _full(f"What came true since{' so far' if found.open else ''}: {found.detail}{regret}")
+
+    def _in_use(self, stay: Stay) -> Iterator[str]:
+        """Say what labels that came due showed of a version, by the last run that looked at it before its end."""
+        looked = [
+            run
+            for run in self._past.runs
+            if run.champion == stay.version
+            and run.roc_auc is not None
+            and stay.since <= _begun(run) <= (stay.until or self._past.now)
+        ]
+        if looked and (found := looked[-1].roc_auc) is not None:
+            yield (
+                f"In use it had ROC-AUC {found.value:.4f} ({found.low:.4f} to {found.high:.4f}) on {found.n:,} rows whose "
+                f"label was due on {self._day(looked[-1].as_of)}."
+            )
 
     def _realised(self, run_id: str) -> Realised | None:
         told_of = [one for run in self._past.runs for one in run.realised if one.run_id == run_id]
@@ -314,6 +330,11 @@ def _day(run: RunSummary) -> datetime:
     """Return when a run was, by the same calendar as deployments."""
     ended = run.finished_at or run.started_at
     return run.as_of if lives.is_replay(run.as_of, run.started_at) else ended
+
+
+def _begun(run: RunSummary) -> datetime:
+    """Return when a run began, by the same calendar: the run that replaces a version still looked at it."""
+    return run.as_of if lives.is_replay(run.as_of, run.started_at) else run.started_at
 
 
 def _gate(run: RunSummary, record: RunRecord | None) -> Iterator[str]:

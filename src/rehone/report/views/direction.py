@@ -93,17 +93,15 @@ def _came_true(track: TrackRecord | None) -> Iterator[str]:
 
 
 def _in_use(book: Book) -> Iterator[str]:
-    """Say how the live version's recall did on matured labels, from its first to its newest measurement."""
+    """Say how the live version did on labels that came due, at its newest measurement."""
     head = book.status.deployment
-    seen = [
-        run for run in book.summaries if run.recall is not None and head is not None and run.champion == head.version
-    ]
-    if not seen:
+    mine = [run for run in book.summaries if head is not None and run.champion == head.version]
+    seen = next((run for run in reversed(mine) if run.recall is not None or run.roc_auc is not None), None)
+    if seen is None:
         return
-    newest = seen[-1].recall
-    if newest is None:
-        return
-    yield (
-        f"In use, on {newest.n:,} rows whose label is due, the live version's recall is {number(newest.value, 3)} "
-        f"({interval((newest.low, newest.high))}) as of {day(seen[-1].as_of)}."
+    named = [(name, found) for name, found in (("ROC-AUC", seen.roc_auc), ("recall", seen.recall)) if found is not None]
+    said = " and ".join(
+        f"{name} {number(found.value, 3)} ({interval((found.low, found.high))})" for name, found in named
     )
+    rows = max(found.n for _, found in named)
+    yield f"In use, on {rows:,} rows whose label is due, the live version has {said} as of {day(seen.as_of)}."
