@@ -797,11 +797,11 @@ def test_history_is_a_table_of_runs_oldest_first() -> None:
     assert _plain(
         history_lines([*map(brief, (skipped, _whole(), replace(_record(), status=None)))], ".", width=80)
     ) == [
-        "  run                            as of       ended       trigger  version",
-        "  20260531T020000000000Z-000000  2026-05-31  skipped     -        -",
-        "  20260601T020000000000Z-a1b2c3  2026-06-01  deployed    drift    8f3a91c",
-        "  20260601T020000000000Z-a1b2c3  2026-06-01  unfinished  -        -",
-        "3 runs: 1 skipped, 1 deployed, 1 unfinished.",
+        "  run                            as of       ended      trigger  version",
+        "  20260531T020000000000Z-000000  2026-05-31  skipped    -        -",
+        "  20260601T020000000000Z-a1b2c3  2026-06-01  deployed   drift    8f3a91c",
+        "  20260601T020000000000Z-a1b2c3  2026-06-01  not ended  -        -",
+        "3 runs: 1 skipped, 1 deployed, 1 not ended.",
     ]
 
 

@@ -441,6 +441,20 @@ def test_without_any_promotion_nothing_is_said_to_be_better() -> None:
     assert direction(book(summary(1))).because == ("Nothing was compared yet.",)
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (("roc_auc", "recall"), "has ROC-AUC 0.91 (0.9 to 0.92) and recall 0.91 (0.9 to 0.92) as of"),
+        (("recall",), "has recall 0.91 (0.9 to 0.92) as of"),
+    ],
+)
+def test_the_overview_says_how_what_is_live_did_on_labels_that_came_due(measured: tuple[str, ...], said: str) -> None:
+    found = Estimate(value=0.91, low=0.9, high=0.92, n=1_234, positives=90)
+    used = replace(summary(1), champion=LIVE, **dict.fromkeys(measured, found))
+    (last,) = direction(live_book(used)).because
+    assert last == f"In use, on 1,234 rows whose label is due, the live version {said} {used.as_of:%Y-%m-%d}."
+
+
 # --- the table of runs --------------------------------------------------------------------------
 
 
@@ -517,15 +531,15 @@ def test_one_file_says_how_many_of_too_many_runs_it_has(year: Book, monkeypatch:
     assert "The newest 300 of 450 runs; older ones are left out of this file" in html
 
 
-def test_an_open_run_is_under_way_and_took_no_time_yet() -> None:
-    said = parts(page(book(summary(0, None)), "runs", Site())).text
-    assert "… under way – – – – – – –" in said
-
-
-def test_a_run_that_waits_for_a_person_is_not_told_to_be_under_way() -> None:
-    run = summary(0, None, approval=answered(None))
-    said = parts(page(book(run), "runs", Site())).text
-    assert "… waits – – – – – – –" in said
+def test_a_run_without_an_ending_has_not_ended_or_waits_for_a_person_and_can_be_chosen_by_that() -> None:
+    """Whether one that has not ended is under way, rests or was killed, no record says."""
+    found = book(summary(0, None), summary(1, None, approval=answered(None)))
+    said = parts(page(found, "runs", Site())).text
+    assert "… not ended – – – – – – –" in said
+    assert "‖ waits – – – – – – –" in said
+    for name, chosen in (("not_ended", 0), ("waits", 1)):
+        shown = rows(page(found, f"runs?ending={name}", Site()))
+        assert shown == [f"{found.summaries[chosen].as_of:%Y-%m-%d}"]
 
 
 # --- drift --------------------------------------------------------------------------------------

@@ -373,6 +373,53 @@ def test_a_section_that_an_older_record_lacks_is_one_difference() -> None:
     )
 
 
+SEEN = Estimate(value=0.912, low=0.9, high=0.924, n=1_812, positives=312)
+
+
+def labelled(**facts: object) -> Evidence:
+    seen = Evidence(as_of=JUNE, champion=OLD, matured=WINDOW, recall=SEEN, cost_per_1000=SEEN, roc_auc=SEEN)
+    return replace(seen, **facts)  # type: ignore[arg-type]
+
+
+def test_what_labels_that_came_due_show_is_told_on_the_page_and_in_the_terminal() -> None:
+    told = page(book_of(record(evidence=labelled())), f"run/{RUN}", Site())
+    said = parts(told).text
+    assert "The champion, on labels that came due events 2026-03-03..2026-06-01" in said
+    assert "ROC-AUC 0.9120 0.9000 to 0.9240 1,812 312" in said
+    lines = [click.unstyle(line) for line in matured_lines(labelled(), 80)]
+    assert lines == [
+        "",
+        "Labels that came due",
+        "  events      2026-03-03..2026-06-01",
+        "  labels say       value  interval           rows  positives",
+        "  recall           0.912  0.900 to 0.924    1,812        312",
+        "  cost per 1,000   0.912  0.9 to 0.924      1,812        312",
+        "  ROC-AUC         0.9120  0.9000 to 0.9240  1,812        312",
+    ]
+
+
+def test_what_labels_cannot_say_is_a_dash_with_its_reason() -> None:
+    why = "all 312 matured positives with a score fall in one day or entity, need at least 2"
+    some = [click.unstyle(line) for line in matured_lines(labelled(roc_auc=None, roc_auc_unknown=why), 80)]
+    assert some[3:5] == [
+        "  ROC-AUC     not known: all 312 matured positives with a score fall in one day",
+        "              or entity, need at least 2",
+    ]
+    assert some[-1] == "  ROC-AUC             –  –                   –          –"
+    nothing = labelled(recall=None, cost_per_1000=None, roc_auc=None, performance_unknown="why", roc_auc_unknown="why")
+    assert [click.unstyle(line) for line in matured_lines(nothing, 80)][2:] == [
+        "  events      2026-03-03..2026-06-01",
+        "  not known   why",
+    ]
+
+
+def test_a_record_of_a_release_that_did_not_rank_labels_says_nothing_of_it() -> None:
+    assert list(particulars.matured(labelled(roc_auc=None))) == [("events", "2026-03-03..2026-06-01")]
+    assert list(particulars.in_use(labelled(roc_auc=None)))[-1] == ("ROC-AUC", "–", "–", "–", "–")
+    assert matured_lines(Evidence(as_of=JUNE, champion=None), 80) == []
+    assert "on labels that came due" not in page(book_of(record(evidence=None)), f"run/{RUN}", Site())
+
+
 # --- what stands beside a record ----------------------------------------------------------
 
 
@@ -592,10 +639,11 @@ def test_a_run_that_found_nothing_to_do_has_a_short_page() -> None:
     assert f"Nothing: the same configuration, Rehone and git commit as run {BEFORE}" in words(html)
 
 
-def test_a_run_that_is_under_way_has_a_page_too() -> None:
+def test_a_run_that_has_not_ended_has_a_page_too() -> None:
     html = of(book(record(status=None, finished_at=None, sentence="")))
     assert "It has not ended yet." in words(html)
-    assert "under way" in words(html)
+    assert "… not ended" in words(html)
+    assert "started 2026-06-02 02:00 UTC, not ended, on ml-1" in words(html)
     assert "rehone replay" not in html
 
 

@@ -13,6 +13,7 @@ from conftest import Project
 from dashboard_kit import Dashboard, dashboard
 from rehone import api
 from rehone.records import CheckStatus, RunRecord, short_id
+from rehone.report.wording import ending
 
 __all__ = ["browser", "history"]
 
@@ -66,7 +67,7 @@ def test_the_table_of_runs_has_every_run_with_its_ending(history: Project, shown
     assert len(rows) == len(records)
     for record in records:
         row = next(row for row in rows if record.run_id in row or f"{record.started_at:%H:%M}" in row)
-        assert str(record.status or "under way").replace("_", " ") in row or "waits" in row
+        assert ending(record).replace("_", " ") in row
 
 
 def test_the_page_of_a_run_says_all_that_its_record_says(history: Project, shown: Dashboard, window: Watched) -> None:

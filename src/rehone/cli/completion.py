@@ -35,12 +35,13 @@ def runs(context: click.Context, _parameter: click.Parameter, typed: str) -> lis
     """Offer the newest runs whose id begins as typed, newest first, with how they ended."""
     from rehone.config import load_config
     from rehone.errors import RehoneError
+    from rehone.report.wording import ending, words
     from rehone.runlog import RunLog
 
     try:
         log = RunLog.of(load_config(_project(context)))
-        known = [(line.run_id, f"{line.status}, as of {line.as_of:%Y-%m-%d}") for line in log.lines()]
-        known += [(run.run_id, "not ended") for run in log.unfinished()]
+        known = [(line.run_id, f"{words(line.status)}, as of {line.as_of:%Y-%m-%d}") for line in log.lines()]
+        known += [(run.run_id, words(ending(run))) for run in log.unfinished()]
     except (RehoneError, OSError):  # nothing to offer outside a project, or in a broken one
         return []
     return [CompletionItem(run, help=said) for run, said in reversed(known) if run.startswith(typed)][:MOST]

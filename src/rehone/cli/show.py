@@ -16,6 +16,7 @@ from rehone.cli.text import check_lines, clipped, fact, facts, moment, number, t
 from rehone.records import Check, Evidence, ModelVersion, Preview, RunRecord, RunStatus, RunSummary, StageEnd, short_id
 from rehone.report import particulars
 from rehone.report.again import option
+from rehone.report.wording import ending, words
 
 COLOURS = {
     RunStatus.SKIPPED: "cyan",
@@ -29,13 +30,13 @@ COLOURS = {
 
 def run_ending(record: RunRecord, project: str, *, quiet: bool, width: int) -> list[str]:
     """Say how a run ended; the sentence only if the last stage has not just said it."""
-    ending = ending_of(record)
+    ended = ending_of(record)
     said = bool(record.stages) and record.stages[-1].sentence == record.sentence
     if quiet or not said:
-        lines = wrapped(record.sentence, width, indent=2, first=f"{ending}: ") if record.sentence else [ending]
+        lines = wrapped(record.sentence, width, indent=2, first=f"{ended}: ") if record.sentence else [ended]
     else:
-        lines = [ending]
-    lines[0] = coloured(record) + lines[0][len(ending) :]
+        lines = [ended]
+    lines[0] = coloured(record) + lines[0][len(ended) :]
     if quiet:
         return lines
     if of_run(record) == BUG:
@@ -61,9 +62,7 @@ def _show(record: RunRecord, project: str) -> str:
 
 def ending_of(record: RunRecord | RunSummary) -> str:
     """Name the ending of a run as people read it."""
-    if record.waits:
-        return "waits"
-    return "unfinished" if record.status is None else str(record.status).replace("_", " ")
+    return words(ending(record))
 
 
 def coloured(record: RunRecord) -> str:

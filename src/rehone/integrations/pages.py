@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rehone.config import Config
 from rehone.places import Remote
 from rehone.records import Check, RunRecord
+from rehone.report.wording import ending, words
 
 COLUMNS = ("part", "name", "status", "value", "limit", "interval", "says")
 
@@ -60,10 +61,8 @@ def _number(value: float | None) -> str:
 
 def markdown(record: RunRecord, link: str) -> str:
     """Return the story of a run as a page: its ending, its sentence, its stages and checks."""
-    open_as = "waits" if record.waits else "unfinished"
-    ending = record.status.replace("_", " ") if record.status else open_as
     facts = [
-        f"# {record.project}: {ending}",
+        f"# {record.project}: {words(ending(record))}",
         record.sentence,
         f"Run `{record.run_id}`, as of {record.as_of:%Y-%m-%d %H:%M} UTC, Rehone {record.rehone_version}. Record: <{link}>",
     ]

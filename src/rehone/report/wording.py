@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rehone.records import short_id
+from rehone.records import RunRecord, RunSummary, short_id
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 DASH = "–"
 """What stands where nothing was measured."""
+
+WAITS, NOT_ENDED = "waits", "not_ended"
+"""What stands for the ending of a run that has none: a person is asked, or it is under way, rests, or was killed."""
 
 COMPARED: Mapping[str, str] = {
     "roc_auc_vs_champion": "ROC-AUC",
@@ -111,6 +114,13 @@ def _markup(escaped: str) -> Markup:
     return Markup(escaped)  # noqa: S704  # escaped by who calls
 
 
+def ending(run: RunRecord | RunSummary) -> str:
+    """Name how a run ended, that it waits for a person, or that it has not ended: one set of names for all doors."""
+    if run.status is not None:
+        return str(run.status)
+    return WAITS if run.waits else NOT_ENDED
+
+
 def words(name: object) -> str:
     """Write a name of the program as words: rolled_back is rolled back."""
     return DASH if name is None else str(name).replace("_", " ")
@@ -134,6 +144,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "told": told,
     "prose": prose,
     "words": words,
+    "ending": ending,
     "slug": slug,
     "short": short_id,
 }

@@ -28,7 +28,7 @@ def run(record: RunRecord) -> Facts:
 
 
 def _made(record: RunRecord) -> Facts:
-    took = "not finished" if record.seconds is None else f"took {record.seconds:.1f} s"
+    took = "not ended" if record.seconds is None else f"took {record.seconds:.1f} s"
     yield "as of", moment(record.as_of)
     yield "started", f"{moment(record.started_at)}, {took}, on {record.host} (process {record.pid})"
     git = f", git {record.git_commit}" if record.git_commit else ", not in git"

@@ -11,13 +11,12 @@ from urllib.parse import parse_qsl, urlencode
 from rehone.records import Outcome, RunStatus, RunSummary, TriggerKind
 from rehone.report.book import Book
 from rehone.report.site import Site
+from rehone.report.wording import NOT_ENDED, WAITS, ending
 
 ON_A_PAGE = 200
 """Rows of one page of a dashboard."""
 IN_ONE_FILE = 2000
 """Rows of the table in one file; older ones are counted, and left out."""
-OPEN = "open"
-"""What stands for the ending of a run that has none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +69,11 @@ def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
         "older": _href(site, replace(wanted, page=wanted.page + 1)) if wanted.page < last else None,
         "counted": _counted(book.summaries, site, replace(wanted, page=1)),
         "choices": {
-            "ending": (*RunStatus, OPEN),
+            "ending": (*RunStatus, WAITS, NOT_ENDED),
             "trigger": tuple(TriggerKind),
             "verdict": tuple(Outcome),
         },
-        "ending": ending,
     }
-
-
-def ending(run: RunSummary) -> str:
-    """Name how a run ended."""
-    return str(run.status or OPEN)
 
 
 def _by_age(runs: Sequence[RunSummary]) -> list[RunSummary]:
