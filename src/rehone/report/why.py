@@ -144,8 +144,8 @@ class _Teller:
         yield f"Version {short_id(version)} was never live."
         run = self._made(version)
         if run is not None:
-            told = f"{words(ending(run))}: {run.sentence}"
-            yield _full(f"Run {self._name(run.run_id)} made it on {self._day(_day(run))}: {told}")
+            ended = f"{words(ending(run))}: {run.sentence}"
+            yield _full(f"Run {self._name(run.run_id)} made it on {self._day(_day(run))}: {ended}")
             yield from self._trigger(run)
 
     # why
