@@ -33,6 +33,7 @@ from rehone.records import (
     Deployment,
     DeploymentAction,
     DeploymentState,
+    Estimate,
     Evidence,
     FeatureDrift,
     FeatureKind,

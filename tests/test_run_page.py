@@ -13,6 +13,7 @@ import click
 import pytest
 
 from rehone.api.showing import told
+from rehone.cli.estimates import matured_lines
 from rehone.cli.judged import cost_lines, drawn, importance_lines
 from rehone.cli.story import run_lines
 from rehone.config import Config, load_config
@@ -382,8 +383,7 @@ def labelled(**facts: object) -> Evidence:
 
 
 def test_what_labels_that_came_due_show_is_told_on_the_page_and_in_the_terminal() -> None:
-    told = page(book_of(record(evidence=labelled())), f"run/{RUN}", Site())
-    said = parts(told).text
+    said = words(of(book(record(evidence=labelled()))))
     assert "The champion, on labels that came due events 2026-03-03..2026-06-01" in said
     assert "ROC-AUC 0.9120 0.9000 to 0.9240 1,812 312" in said
     lines = [click.unstyle(line) for line in matured_lines(labelled(), 80)]
@@ -417,7 +417,7 @@ def test_a_record_of_a_release_that_did_not_rank_labels_says_nothing_of_it() -> 
     assert list(particulars.matured(labelled(roc_auc=None))) == [("events", "2026-03-03..2026-06-01")]
     assert list(particulars.in_use(labelled(roc_auc=None)))[-1] == ("ROC-AUC", "–", "–", "–", "–")
     assert matured_lines(Evidence(as_of=JUNE, champion=None), 80) == []
-    assert "on labels that came due" not in page(book_of(record(evidence=None)), f"run/{RUN}", Site())
+    assert "on labels that came due" not in words(of(book(record(evidence=None))))
 
 
 # --- what stands beside a record ----------------------------------------------------------
