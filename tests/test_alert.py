@@ -318,8 +318,8 @@ def test_checks_that_are_well_or_rest_on_little_are_not_told() -> None:
     """A share of refusals among few judged challengers only warns."""
     few = Check(name="gate_failures", status=CheckStatus.WARN, detail="1 of 1")
     fine = Check(name="declines", status=CheckStatus.OK)
-    other = Check(name="run_time", status=CheckStatus.ACT, detail="slow")
-    assert len(alert.of(_busy(), _health(few, fine, other), EVERYTHING)) == 1
+    others = [Check(name=name, status=CheckStatus.ACT, detail="slow") for name in ("run_time", "overdue")]
+    assert len(alert.of(_busy(), _health(few, fine, *others), EVERYTHING)) == 1
 
 
 def test_stale_data_are_told_once_where_the_run_failed_for_them() -> None:

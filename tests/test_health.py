@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -230,6 +231,56 @@ def test_quiet_and_failed_runs_say_nothing_of_run_time() -> None:
     assert of(run(3), lost(2, RunStatus.FAILED), lived(1, seconds=9)).run_seconds == (9,)
 
 
+# --- runs that do not start ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("newest", "status"), [(3.0, OK), (3.01, ACT)])
+def test_the_next_run_is_overdue_after_three_times_the_median_between_starts(
+    newest: float, status: CheckStatus
+) -> None:
+    """Gaps of one, one and two days: the median is a day."""
+    found = check(of(*(run(newest + before) for before in (4, 3, 2, 0))), "overdue")
+    assert found.value == pytest.approx(newest)
+    assert (found.status, found.limit, found.n) == (status, 3.0, 3)
+    if status is ACT:
+        assert found.sentence == (
+            "the newest run started 3.01 days ago, the median between the 4 newest starts is 24 hours, 3 times that is "
+            "said: look whether cron, or whatever else starts runs, still does"
+        )
+
+
+def test_of_two_gaps_nothing_is_said_but_how_long_ago_the_newest_run_started() -> None:
+    found = check(of(run(30), run(29), run(28)), "overdue")
+    assert (found.status, found.limit) == (UNKNOWN, None)
+    assert found.detail == "the newest run started 28 days ago; 2 gaps between starts are too few to compare"
+    assert check(of(), "overdue").detail == "no run of the present has started yet"
+
+
+def test_what_is_tried_again_within_an_hour_is_one_start() -> None:
+    """A scheduler that tries a failed run four times a day has not begun to run every five minutes."""
+    tries = [run(day - minutes / 1440, RunStatus.FAILED) for day in (5, 4, 3, 2) for minutes in (0, 5, 10, 15)]
+    found = check(of(*tries), "overdue")
+    assert (found.status, found.limit, found.n) == (OK, 3.0, 3)
+    hourly = [run(1 + hours / 24) for hours in range(9, -1, -1)]
+    assert check(of(*hourly), "overdue").limit == pytest.approx(3 / 24)
+
+
+def test_after_eleven_starts_of_another_schedule_that_one_is_the_usual() -> None:
+    hourly, daily = [run(40 + n / 24) for n in range(90, 0, -1)], [run(n) for n in range(39, 28, -1)]
+    assert check(of(*hourly, *daily), "overdue").limit == pytest.approx(3)
+    assert check(of(*hourly, *daily[:-2]), "overdue").limit == pytest.approx(3 / 24)
+
+
+def test_runs_that_replay_the_past_are_no_starts_and_leave_it_unknown_on_their_own_day() -> None:
+    past = [replace(run(n), as_of=NOW - timedelta(days=n + 100)) for n in (9, 8, 7, 6, 5)]
+    assert check(of(*past), "overdue").detail == "no run of the present has started yet"
+    on_its_day = health.of(past, parse_config(""), past[-1].as_of)
+    assert check(on_its_day, "overdue").detail == (
+        "runs started after the day that this is looked at on, as those that replay the past do: how long ago the "
+        "newest did is not known"
+    )
+
+
 # --- the breaker and those who wait ---------------------------------------------------------------
 
 
@@ -283,6 +334,7 @@ def test_a_project_that_never_ran_is_not_called_healthy() -> None:
         "false_alarms",
         "stale",
         "run_time",
+        "overdue",
     }
     assert (found.runs, found.run_seconds, found.gate_failure_share) == (0, (), None)
 

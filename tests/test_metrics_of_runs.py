@@ -234,6 +234,7 @@ def test_a_look_at_the_data_gives_recall_and_drift_with_their_limits(live: Proje
     assert _value(found, "features_beyond_limit") == 0
     assert _value(found, "newest_row_timestamp_seconds") == pytest.approx(record.as_of.timestamp(), abs=86_400)
     assert _value(found, "check_info", check="breaker", subject="", status="ok") == 1
+    assert "overdue" not in {dict(labels).get("check") for _, labels in found}
     next((live.root / "runs").rglob(f"{record.run_id}.json")).unlink()
     without = _samples(printed(str(live.root)))
     assert _value(without, "worst_psi") == worst.psi

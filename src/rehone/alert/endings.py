@@ -40,7 +40,10 @@ BY_CHECK = {
     "stale": AlertKind.STALE,
     "breaker": AlertKind.BREAKER,
 }
-"""Checks of the pipeline's health that a person is told of when they act, or when they warn of false alarms."""
+"""Checks of the pipeline's health that a person is told of when they act, or when they warn of false alarms.
+
+That the next run is overdue is none of them: while a run tells, none is.
+"""
 RESET = "rehone breaker --reset --because TEXT"
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rehone import health as room
 from rehone.api.door import When, Where, config_of, moment, now, user
 from rehone.config import Config
 from rehone.errors import Corrupt, RehoneError
 from rehone.health.checks import breaker_check
+from rehone.health.counts import OF_ITS_DAY
 from rehone.records import Breaker, BreakerReset, Check, Health, RunSummary
 from rehone.runlog import RunLog
 from rehone.runlog.resets import keep_reset, last_reset
 from rehone.runlog.summaries import summaries
-
-_OF_ITS_DAY = timedelta(days=2)
-"""How long after the day that it is of a run may start and still be of the present, not a replay of the past."""
 
 
 def health(project: Where = ".", *, as_of: When = None) -> Health:
@@ -38,7 +36,7 @@ def health_of(config: Config, runs: Sequence[RunSummary], *, as_of: When = None)
 def _present(runs: Sequence[RunSummary]) -> datetime:
     """Return now, or the day of the newest run where that lay in the past when it was made."""
     newest = max(runs, key=lambda run: run.started_at, default=None)
-    if newest is None or newest.started_at - newest.as_of < _OF_ITS_DAY:
+    if newest is None or newest.started_at - newest.as_of < OF_ITS_DAY:
         return now()
     return newest.as_of
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rehone.config import Config
 from rehone.health import counts
@@ -17,9 +17,9 @@ OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, Chec
 FEWEST_JUDGED = 5
 """Judged challengers below which a share of refusals is told, and no more."""
 SLOW = 3.0
-"""How many times the median a run may take before it is said."""
+"""How many times the median a run may take, or be waited for, before it is said."""
 FEWEST_TIMES = 3
-"""Earlier run times without which there is no median to go by."""
+"""Earlier run times, or times between two runs, without which there is no median to go by."""
 BY_CHANCE = 0.01
 """How probable so many false alarms may be, at the accepted rate, before they are called too many."""
 
@@ -35,6 +35,7 @@ def checked(found: Health, runs: Sequence[RunSummary], config: Config) -> Health
         _stale("rows", "the newest row", found.newest_row_age_days, config.data.stale_after_days),
         _stale("labels", "the newest event with a label", found.newest_label_age_days, _label_limit(config)),
         _run_time(found.run_seconds),
+        _overdue(runs, found.as_of),
     )
     return replace(found, checks=every)
 
@@ -173,6 +174,34 @@ def _run_time(seconds: Sequence[float]) -> Check:
     )
 
 
+def _overdue(runs: Sequence[RunSummary], as_of: datetime) -> Check:
+    """Say whether a run should have started since the newest one; only a clock that goes on between runs can."""
+    check, starts = Check(name="overdue", status=UNKNOWN), counts.starts(runs)
+    if any(run.started_at > as_of for run in runs):
+        said = "runs started after the day that this is looked at on, as those that replay the past do"
+        return replace(check, detail=f"{said}: how long ago the newest did is not known")
+    gaps = counts.gaps_days(starts)
+    check = replace(check, n=len(gaps))
+    if not starts:
+        return replace(check, detail="no run of the present has started yet")
+    age = (as_of - starts[-1]) / timedelta(days=1)
+    check, said = replace(check, value=age), f"the newest run started {_while(age)} ago"
+    if len(gaps) < FEWEST_TIMES:
+        few = f"{_count(len(gaps), 'gap')} between starts {'is' if len(gaps) == 1 else 'are'} too few to compare"
+        return replace(check, detail=f"{said}; {few}")
+    usual = statistics.median(gaps)
+    said += f", the median between the {len(starts)} newest starts is {_while(usual)}, {SLOW:g} times that is said"
+    late = age > SLOW * usual
+    return replace(
+        check,
+        status=ACT if late else OK,
+        limit=SLOW * usual,
+        baseline=usual,
+        detail=said,
+        remedy="look whether cron, or whatever else starts runs, still does" if late else "",
+    )
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
@@ -181,6 +210,10 @@ def _days(number: float) -> str:
     if abs(number) < 2:
         return _count(round(24 * number), "hour")
     return f"{number:.3g} days"
+
+
+def _while(days: float) -> str:
+    return _days(days) if days >= 2 else _span(86_400 * days)
 
 
 def _day(moment: datetime) -> str:

@@ -8,6 +8,13 @@ from itertools import pairwise
 
 from rehone.records import Outcome, RunStatus, RunSummary
 
+OF_ITS_DAY = timedelta(days=2)
+"""How long after the day that it is of a run may start and still be of the present, not a replay of the past."""
+ONE_START = timedelta(hours=1)
+"""How soon after another run one that starts is a second try, not the next run of a schedule."""
+NEWEST_STARTS = 21
+"""Starts that say how often runs do: few enough that another schedule is soon the usual one."""
+
 
 def refusals(runs: Sequence[RunSummary], most: int) -> tuple[int, int]:
     """Return how many of the newest `most` challengers were judged, and how many of them the gate did not let pass."""
@@ -19,6 +26,24 @@ def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
     """Return how long runs that trained took; a failed one ended somewhere, or was found dead by the next."""
     trained = (run for run in runs if run.trained and run.status is not RunStatus.FAILED)
     return tuple(run.seconds for run in trained if run.seconds is not None)
+
+
+def starts(runs: Iterable[RunSummary]) -> tuple[datetime, ...]:
+    """Return when the newest runs of the present started, oldest first; at most `NEWEST_STARTS`.
+
+    What starts within `ONE_START` after another is one start with it: it was tried again, by a person or a scheduler.
+    A run that was made of a day long past is a replay, and no start of the schedule.
+    """
+    found: list[datetime] = []
+    for at in sorted(run.started_at for run in runs if run.started_at - run.as_of < OF_ITS_DAY):
+        if not found or at - found[-1] >= ONE_START:
+            found.append(at)
+    return tuple(found[-NEWEST_STARTS:])
+
+
+def gaps_days(moments: Iterable[datetime]) -> tuple[float, ...]:
+    """Return the times between moments, in days."""
+    return tuple((after - before) / timedelta(days=1) for before, after in pairwise(moments))
 
 
 def alarms(runs: Iterable[RunSummary], window_days: float) -> tuple[int, int]:
