@@ -27,7 +27,7 @@ test-integrations: $(ENVIRONMENTS:%=test-%)  ## every orchestrator, tracker and 
 $(ENVIRONMENTS:%=test-%): test-%: .envs/%/.ready
 	.envs/$*/bin/python -m pytest -n $(JOBS) --dist loadfile tests/integrations/$*
 
-soak: $(READY)  ## pages pasted whole, whole drills and replays, and real services under load for a long time
+soak: $(READY)  ## pages pasted whole, whole drills and replays, fleets, and real services for a long time
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
 
 test-pages: $(READY)  ## the pages in a real browser: Chromium or Chrome on the PATH, or $$CHROMIUM

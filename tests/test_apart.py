@@ -127,6 +127,7 @@ def test_more_than_one_sigterm_does_not_break_the_closing_of_the_record(project:
     assert "interrupted (SystemExit)" in last(project).sentence
 
 
+@pytest.mark.soak
 def test_whoever_is_interrupted_ends_its_run_first(project: Project) -> None:
     """The exception goes on only when the record is closed and no process is left."""
 
@@ -157,6 +158,7 @@ def test_a_run_that_does_not_end_when_asked_is_killed_and_closed(
     assert last(project).sentence.startswith("killed: ")
 
 
+@pytest.mark.soak
 def test_leaving_the_block_ends_the_runs_of_other_threads(project: Project) -> None:
     """A fleet that is cancelled ends every run, begins no other, and asks for no other try."""
     slow(project)

@@ -45,6 +45,7 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.soak
 def test_a_bad_project_never_stops_the_others(ships: Path) -> None:
     """Two deploy, one has no data, one no configuration: every one has its row, the exit code is the worst."""
     done = command(f"{ships}/*/rehone.toml", "--as-of", DAY, "--parallel", "2", "--json")
@@ -77,6 +78,7 @@ def test_nothing_that_matches_is_an_error(ships: Path) -> None:
     assert not (ships / "a" / "runs").exists()
 
 
+@pytest.mark.soak
 def test_no_more_run_at_a_time_than_asked(ships: Path) -> None:
     """With one at a time, no run starts before the one before it has ended."""
     for name in ("c", "d"):

@@ -123,6 +123,7 @@ def stays(live: Project, champion: str) -> bool:
     return head is not None and (head.version, head.generation, store.staged()) == (champion, 1, None)
 
 
+@pytest.mark.soak
 def test_a_good_challenger_is_scored_beside_the_champion_and_then_deployed(live: Project) -> None:
     """All the while the champion alone answers; the record holds what was seen, and then it goes live."""
     champion = prepared(live)

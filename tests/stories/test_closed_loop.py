@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from rehone.predictions import Log
 from rehone.records import Window
@@ -140,6 +141,7 @@ def logged(root: Path, n: int) -> pl.DataFrame:
     return found
 
 
+@pytest.mark.soak
 def test_what_is_served_becomes_the_next_runs_evidence(tmp_path: Path) -> None:
     (tmp_path / "rehone.toml").write_text(TOML)
     now = datetime.now(UTC)

@@ -47,7 +47,11 @@ def ended(project: Project) -> list[RunRecord]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["look", "decide", "validate", "train", "judge", "publish"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(stage, marks=pytest.mark.soak) for stage in ("look", "decide", "validate", "judge")]
+    + ["train", "publish"],
+)
 def test_a_killed_run_leaves_production_whole_and_the_next_run_closes_it(live: Project, stage: str) -> None:
     """After kill -9 the live version loads as before; the next run ends well and closes the dead one."""
     live.configure(gate={"margin_cost": 0.9})

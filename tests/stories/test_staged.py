@@ -81,6 +81,7 @@ def story(record: RunRecord) -> dict[str, Any]:
     return json.loads(json.dumps(plain).replace(record.run_id, "RUN").replace(str(record.version)[:12], "VERSION"))
 
 
+@pytest.mark.soak
 def test_five_processes_tell_the_same_story_as_one_run(project: Project, tmp_path: Path) -> None:
     """Every stage is the real command; only the id is handed on; the record says what a whole run's says."""
     project.feed(0, 70)
