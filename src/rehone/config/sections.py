@@ -214,14 +214,18 @@ class Trigger(Section):
         20_000, ge=100, description="most rows of the current window that are scored again for the score distribution"
     )
     performance_days: float = Field(
-        30, gt=0, description="length of the newest window of matured labels on which recall and cost are measured"
+        30, gt=0, description="length of the newest window of matured labels that recall, cost and ROC-AUC are of"
     )
-    min_positives: int = Field(20, ge=1, description="fewest matured positives for recall to be known")
+    min_positives: int = Field(
+        20,
+        ge=1,
+        description="fewest matured positives for recall and cost to be known, and fewest of each class for ROC-AUC",
+    )
     interval_level: float = Field(
         0.95,
         gt=0.5,
         lt=1,
-        description="level of the intervals of recall and cost; a trigger acts when the whole interval is beyond the limit",
+        description="level of the intervals of recall, cost and ROC-AUC; recall and cost act when the whole interval is beyond their limit",
     )
     cooldown_days: float = Field(
         1, ge=0, description="days after a training during which drift, performance and age do not act"
