@@ -59,6 +59,7 @@ from rehone.records import (
 from rehone.report import Book, Site, again, charts, page, particulars
 from rehone.report.charts.histograms import histogram
 from rehone.report.differing import ABSENT, Difference, differences
+from rehone.report.particulars import bounds
 from rehone.report.told import Told, around, in_book
 from rehone.report.views import run as view
 from rehone.report.wording import slug
@@ -548,6 +549,39 @@ def test_the_page_holds_every_check_with_value_limit_status_and_what_was_found()
         assert one.remedy in found
     assert "✕ act psi country 0.41 0.25 1e-09 12,000 PSI of country is 0.41, the limit is 0.25" in found
     assert "✓ ok roc auc vs champion 0.0112 −0.02 −0.0041 to 0.0265 – 1,812 312" in found
+
+
+def test_below_each_table_stands_what_its_intervals_are_on_the_page_and_in_the_terminal() -> None:
+    floor = check("min_recall", value=0.71, limit=0.6, interval=(0.66, 0.76))
+    recall = check("recall", value=0.7, limit=0.6, interval=(0.65, 0.75))
+    held = check("estimate_held", value=0.7, interval=(0.65, 0.75))
+    errors = check("shadow_errors", value=0.0, limit=0.01, interval=(0.0, 0.003))
+    config = {**Config().as_json(), "gate": {"level": 0.9}, "shadow": {"level": 0.975}}
+    seen = Verdict(outcome=Outcome.PASS, reason="as expected", checks=(errors,))
+    made = whole(config=config, verdict=replace(whole().verdict, checks=(floor, AUC, ANCHOR)), shadow_verdict=seen)
+    made = replace(made, trigger=replace(made.trigger, checks=(recall, held)))
+    told = Told(record=made)
+    for shown in (words(of(book(made))), " ".join(" ".join(terminal(told)).split())):
+        for said in (
+            "Intervals are two-sided, at 95 % (trigger.interval_level); that of estimate held is of what was estimated.",
+            (
+                "Intervals: of a floor two-sided, at 90 % (gate.level); of a comparison with the champion each end is a "
+                "one-sided bound, at 90 % or more (gate.level); of one with a past champion so too, but its lower end at the "
+                "level that its row names."
+            ),
+            "Intervals: each end is a one-sided bound, at 97.5 % (shadow.level).",
+        ):
+            assert said in shown
+
+
+def test_nothing_is_said_of_intervals_that_are_not_there_or_whose_level_nobody_recorded() -> None:
+    config = Config().as_json()
+    assert bounds.in_gate((AUC,), config).startswith("Intervals: of a comparison with the champion each end")
+    assert bounds.in_gate((SLICE,), config) == ""
+    assert bounds.in_gate((AUC,), {}) == ""
+    assert bounds.in_trigger((DRIFT,), config) == ""
+    assert bounds.in_shadow((check("shadow_rows", value=1_000.0),), config) == ""
+    assert "Intervals" not in words(of(book(record(trigger=TriggerDecision(kind=None, reason="", checks=(DRIFT,))))))
 
 
 def test_page_and_terminal_state_the_same_particulars() -> None:

@@ -96,14 +96,14 @@ def evidence_lines(evidence: Evidence | None, width: int) -> list[str]:
     return [line for tell in told for line in tell(evidence, width)]
 
 
-def checks_lines(heading: str, checks: tuple[Check, ...], width: int) -> list[str]:
-    """Write checks under a heading; nothing where there are none."""
+def checks_lines(heading: str, checks: tuple[Check, ...], width: int, note: str = "") -> list[str]:
+    """Write checks under a heading, with a note below; nothing where there are none."""
     if not checks:
         return []
     lines = title(heading)
     for check in checks:
         lines += check_lines(check, width)
-    return lines
+    return [*lines, *(wrapped(note, width, indent=2) if note else [])]
 
 
 def version_lines(version: ModelVersion, project: str, *, width: int) -> list[str]:

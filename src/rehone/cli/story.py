@@ -10,6 +10,7 @@ from rehone.cli.show import checks_lines, coloured, evidence_lines
 from rehone.cli.text import clipped, fact, facts, moment, title, wrapped
 from rehone.records import Delivery, RunRecord
 from rehone.report import again, particulars
+from rehone.report.particulars import bounds
 from rehone.report.told import Told
 
 _LONGEST = 160
@@ -40,24 +41,25 @@ def _decided(record: RunRecord, width: int) -> list[str]:
     lines = evidence_lines(record.evidence, width)
     if (fired := record.trigger) is not None:
         lines += checks_lines("Data incidents", fired.incidents, width)
-        lines += checks_lines("Trigger checks", fired.checks, width)
+        lines += checks_lines("Trigger checks", fired.checks, width, bounds.in_trigger(fired.checks, record.config))
     lines += checks_lines("Data checks", record.data_checks, width)
     return [*lines, *realised_lines(record.realised, width), *probe_lines(record.probe, width)]
 
 
 def _judged(told: Told, width: int) -> list[str]:
-    verdict = told.record.verdict
-    lines = [*candidate_lines(told.record.candidates, width), *verdict_lines(verdict, width)]
-    lines += checks_lines("Gate checks", verdict.checks if verdict else (), width)
+    record, verdict = told.record, told.record.verdict
+    lines = [*candidate_lines(record.candidates, width), *verdict_lines(verdict, width)]
+    if verdict is not None:
+        lines += checks_lines("Gate checks", verdict.checks, width, bounds.in_gate(verdict.checks, record.config))
     return [*lines, *cost_lines(told.figures, width), *importance_lines(told.figures, width)]
 
 
 def _deployed(told: Told, width: int) -> list[str]:
     record = told.record
     lines = shadow_lines(record.shadow, width)
-    if record.shadow_verdict is not None:
-        lines += wrapped(f"{record.shadow_verdict.outcome}: {record.shadow_verdict.reason}", width, indent=2)
-        lines += checks_lines("Shadow checks", record.shadow_verdict.checks, width)
+    if (seen := record.shadow_verdict) is not None:
+        lines += wrapped(f"{seen.outcome}: {seen.reason}", width, indent=2)
+        lines += checks_lines("Shadow checks", seen.checks, width, bounds.in_shadow(seen.checks, record.config))
     lines += checks_lines("Deployment checks", record.deployment_checks, width)
     if told.deployments:
         lines += [*title("Deployments"), *facts(particulars.timeline(told.deployments, record.run_id), width)]

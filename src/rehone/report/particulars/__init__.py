@@ -1,5 +1,6 @@
 """State the particulars of a run as names and texts, the same for a page and for a terminal."""
 
+from rehone.report.particulars import bounds
 from rehone.report.particulars.deployments import deployed, timeline
 from rehone.report.particulars.estimates import delays, estimated, held, performance
 from rehone.report.particulars.labels import coverage, served_versions, shadow, skew
@@ -11,6 +12,7 @@ from rehone.report.particulars.shifts import SUGGESTED, shift
 __all__ = [
     "SUGGESTED",
     "Compared",
+    "bounds",
     "call",
     "candidates",
     "comparisons",
