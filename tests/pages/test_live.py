@@ -100,6 +100,25 @@ def test_the_token_opens_the_page_that_was_asked_for(guarded: Dashboard, browser
         assert page.url == f"{guarded.url}/drift"
 
 
+def test_a_page_whose_session_has_ended_says_so_and_a_reload_leads_to_the_door(
+    guarded: Dashboard, browser: Browser
+) -> None:
+    """Its visitor left in another window, or the dashboard was started anew."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{guarded.url}/drift")
+    log_in(page)
+    until(page, "() => document.querySelector('#live').textContent === 'live'")
+    other = context.new_page()
+    other.goto(guarded.url)
+    with other.expect_navigation(url="**/login"):
+        other.get_by_role("button", name="Log out").click()
+    until(page, "() => document.querySelector('#live').textContent.startsWith('not live: the session has ended')")
+    page.reload()
+    assert page.url == f"{guarded.url}/login?to=%2Fdrift"
+    context.close()
+
+
 def test_a_wrong_token_is_said_and_opens_nothing(guarded: Dashboard, browser: Browser) -> None:
     context = browser.new_context()
     page = context.new_page()

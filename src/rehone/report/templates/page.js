@@ -151,8 +151,9 @@
           state = now;
           said.textContent = "live";
         }
-      } catch {
-        said.textContent = "not live: the dashboard does not answer";
+      } catch (error) {
+        const out = error.message === "401";
+        said.textContent = out ? "not live: the session has ended, load the page again" : "not live: the dashboard does not answer";
       }
       setTimeout(look, every);
     }
