@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import rehone
 from conftest import Project
 from rehone import api, codec
 from rehone.cli.endings import main
@@ -238,3 +241,52 @@ def test_the_doctor_sweeps_what_killed_runs_left(refused: Project) -> None:
     assert said not in {check.detail for check in api.doctor(refused.root, heal=False)}
     assert said in {check.detail for check in api.doctor(refused.root)}
     assert not path.with_name(path.stem).exists()
+
+
+KILLED = """
+import os, signal, sys
+from rehone import api
+from rehone.disk import Disk
+from rehone.pipeline import draft
+from rehone.runlog import clearing
+point, root = sys.argv[1:]
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+plain, calls = Disk.forget, []
+def second(self, path):
+    calls.append(path)
+    return die() if len(calls) == 2 else plain(self, path)
+if point == "before the record is closed":
+    draft.Draft.end = die
+elif point == "before anything is removed":
+    clearing.Clearance.clear = die
+else:
+    Disk.forget = second
+api.run_pipeline(root, as_of="2026-03-17", force=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.parametrize("point", ["before the record is closed", "before anything is removed", "half way"])
+def test_killed_while_it_cleans_up_the_next_run_goes_on(refused: Project, point: str) -> None:
+    """After kill -9 records are whole, what is live is served, nothing needed is gone, and the next run ends the work."""
+    log = RunLog(refused.root / "runs")
+    champion, older, newer = told(refused)
+    log.keep(older, log.kept(champion), rows=1)
+    live = rehone.load(refused.root).version
+    killed = subprocess.run([sys.executable, "-c", KILLED, point, refused.root], timeout=180, check=False)
+    assert killed.returncode == -9
+    assert rehone.load(refused.root).version == live
+    (died,) = [run for run in told(refused) if run.run_id not in {champion.run_id, older.run_id, newer.run_id}]
+    assert died.status is (None if point == "before the record is closed" else RunStatus.REJECTED)
+    assert died.cleared == (() if died.status is None else (older.run_id, newer.run_id))
+    removed = {older.run_id} if point == "half way" else set()
+    assert set(kept(log.root)) == {run.run_id for run in (champion, older, newer, died)} - removed
+    assert [c.status for c in log.verify(judged=True)] == [CheckStatus.OK]
+    last = refused.run(75, force=True)
+    assert last.status is RunStatus.REJECTED
+    assert kept(log.root) == sorted([champion.run_id, last.run_id])
+    assert [c.status for c in log.verify(judged=True)] == [CheckStatus.OK]
+    replays = [api.replay(refused.root, run.run_id) for run in told(refused)]
+    assert all(replay.reproduced for replay in replays)
