@@ -9,10 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from conftest import Project
-from rehone import codec
+from conftest import START as FIRST
+from conftest import Project, world
+from rehone import codec, load
 from rehone.config import Config, load_config, parse_config
 from rehone.disk import Disk
 from rehone.errors import Corrupt
@@ -190,6 +193,16 @@ def test_the_next_day_says_how_old_the_newest_label_is(live: Project) -> None:
     assert timedelta() < run.as_of - run.newest_label < timedelta(hours=1)
     assert run.recall is not None
     assert run.label_rate == run.recall.positives / run.recall.n
+    assert run.roc_auc is not None
+    evidence = RunLog.of(load_config(live.root)).records()[-1].evidence
+    assert evidence is not None
+    assert evidence.matured is not None
+    start, every = evidence.matured.start.replace(tzinfo=None), range(50, 73)
+    seen = pl.concat([world(FIRST + timedelta(days=day)) for day in every]).filter(pl.col("at") >= start)
+    truth = roc_auc_score(seen["label"], load(live.root).predict_proba(seen))
+    assert run.roc_auc == evidence.roc_auc
+    assert run.roc_auc.value == pytest.approx(truth, abs=1e-12), "what scikit-learn makes of the same rows"
+    assert run.roc_auc.n == seen.height
     assert (run.worst_feature, run.drift_acts) == (max_psi(live), False)
 
 

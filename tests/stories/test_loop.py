@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from conftest import START, Project, world
 from rehone import api, load
@@ -99,6 +100,12 @@ def test_quiet_predictions_are_quiet_and_the_record_says_what_was_served(lived: 
     assert [(v.version, v.predictions) for v in evidence.served] == [(record.champion, 14 * 60)]
     assert evidence.recall is not None
     assert evidence.recall == evidence.served[0].recall
+    assert evidence.roc_auc is not None
+    assert evidence.roc_auc == evidence.served[0].roc_auc
+    asked = pl.concat([rows_of(day) for day in range(72, 86)])
+    truth = roc_auc_score(asked["label"], load(lived.root).predict_proba(asked))
+    assert evidence.roc_auc.value == pytest.approx(truth, abs=1e-9)
+    assert evidence.roc_auc.low < truth < evidence.roc_auc.high
     assert {s.feature: (s.compared, s.differing) for s in evidence.skew} == dict.fromkeys(
         ("amount", "velocity", "known", "channel"), (14 * 60, 0)
     )

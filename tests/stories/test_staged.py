@@ -108,6 +108,8 @@ def test_five_processes_tell_the_same_story_as_one_run(project: Project, tmp_pat
 
 def test_a_stage_that_is_made_twice_converges(grown: Project) -> None:
     """Each stage again says the same, makes nothing anew, and the run is deployed once."""
+    looked = api.check(grown.root, as_of=START + timedelta(days=DAY)).evidence
+    assert looked is not None
     run = begun(grown, force=True)
     for name in api.STAGES:
         first = api.run_stage(grown.root, name, run=run)
@@ -115,6 +117,8 @@ def test_a_stage_that_is_made_twice_converges(grown: Project) -> None:
         assert api.run_stage(grown.root, name, run=run) == first
         assert RunLog(grown.root / "runs").find(run) == before
     assert first.status is RunStatus.DEPLOYED
+    assert before.evidence is not None
+    assert before.evidence.roc_auc == looked.roc_auc is not None
     assert [d.run_id for d in Store(grown.root / "store").log()].count(run) == 1  # nobody serves: confirmed at once
     assert len(records(grown)) == 2
 
