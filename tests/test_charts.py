@@ -144,11 +144,21 @@ def deployed(generation: int, version: str | None, days: float, action: str = "d
         generation=generation,
         version=version,
         action=DeploymentAction(action),
-        state=DeploymentState.CONFIRMED,
         at=at,
         actor="me@here",
-        **{"as_of": at, "reason": "because", **more},
+        **{"as_of": at, "reason": "because", "state": DeploymentState.CONFIRMED, **more},
     )
+
+
+ON_TRIAL = {"state": DeploymentState.TRIAL, "as_of": None}
+SECOND = 1 / 86400
+OF_RUN = (
+    deployed(3, "b" * 64, 0, run_id="run-0", as_of=None),
+    deployed(4, "a" * 64, 31, run_id="run-1", reason=HOSTILE, **ON_TRIAL),
+    deployed(5, "a" * 64, 31 + 30 * SECOND, "confirm", run_id="run-1", as_of=None),
+    deployed(6, "c" * 64, 62, run_id="run-2", **ON_TRIAL),
+)
+"""What run-1 found, what it put live, and what replaced it."""
 
 
 def drawings(chart: Chart | None) -> list[ET.Element]:
@@ -190,6 +200,7 @@ def every() -> Iterator[Chart | None]:
     yield charts.run_times(told)
     yield charts.gate_failures(told, health(judged=3, refused=1, gate_failure_share=1 / 3))
     yield charts.deployments([deployed(1, "a" * 64, 0, reason=name), deployed(2, "b" * 64, 9, "rollback")])
+    yield charts.course(OF_RUN, "run-1")
     yield charts.intervals(verdict(Check(name="slice", subject=name, status=CheckStatus.ACT, value=-0.2, limit=-0.1)))
     both = (curves("challenger"), curves("champion"))
     yield from (chart(both) for chart in (charts.roc, charts.precision_recall, charts.calibration, charts.cost_curve))
@@ -609,6 +620,58 @@ def test_deployments_stand_on_the_day_they_were_made_where_one_was_made_by_hand(
     assert chart is not None
     assert [row[1] for row in chart.rows] == ["2026-01-06", "2026-01-01"]
     assert "made on" in texts(chart)
+
+
+def test_what_a_run_put_live_is_drawn_from_what_it_found_to_what_replaced_it() -> None:
+    chart = charts.course(OF_RUN, "run-1")
+    assert chart is not None
+    assert chart.said == (
+        "aaaaaaaaaaaa deployed, on trial; aaaaaaaaaaaa proved itself after 30.0 s; replaced by cccccccccccc after 31.0 d. "
+        "The steps are not to scale."
+    )
+    assert [row[1:5] for row in chart.rows] == [
+        ("2026-01-01", "bbbbbbbbbbbb was live", "31.0 d", "run run-0"),
+        ("2026-02-01", "aaaaaaaaaaaa deployed, on trial", "30.0 s", "me@here"),
+        ("2026-02-01 00:00 UTC", "aaaaaaaaaaaa proved itself", "31.0 d", "me@here"),
+        ("2026-03-04", "replaced by cccccccccccc", "–", "run run-2"),
+    ]
+    assert texts(chart)[:3] == ["live", "on trial", "another version"]
+    assert [text for text in texts(chart) if "for" in text] == [
+        "live for 31.0 d",
+        "on trial for 30.0 s",
+        "live for 31.0 d",
+    ]
+    assert "since then" not in " ".join(texts(chart)), "what came after the newest record shown is not told here"
+
+
+def test_a_trial_that_failed_goes_back_by_a_sign_of_its_own_and_says_that_nothing_has_followed() -> None:
+    found, tried, _, _ = OF_RUN
+    back = deployed(5, "b" * 64, 31 + 12 * SECOND, "rollback", run_id="run-1", as_of=None)
+    chart = charts.course((found, tried, back), "run-1")
+    assert chart is not None
+    assert chart.said == (
+        "aaaaaaaaaaaa deployed, on trial; rolled back to bbbbbbbbbbbb after 12.0 s. Nothing came after it. "
+        "The steps are not to scale."
+    )
+    assert {"rolled back", "live since then"} <= set(texts(chart))
+    assert marks(chart)[-1] == (
+        "generation 5, rolled back to bbbbbbbbbbbb, 2026-02-01 00:00 UTC by me@here, then live since then: because"
+    )
+    nothing = charts.course((tried, replace(back, version=None)), "run-1")
+    assert marks(nothing)[-1].startswith("generation 5, rolled back to nothing, ")
+    assert texts(nothing)[-1] == "nothing live since then"
+
+
+def test_between_two_runs_that_replay_the_past_time_is_that_of_their_days() -> None:
+    log = [deployed(1, "a" * 64, 0, run_id="run-1", as_of=START - 300 * DAY)]
+    log.append(deployed(2, "b" * 64, 0.01, run_id="run-2", as_of=START - 270 * DAY))
+    chart = charts.course(log, "run-1")
+    assert chart is not None
+    assert chart.rows[0][1:4] == ("as of 2025-03-07", "aaaaaaaaaaaa deployed", "30.0 d")
+
+
+def test_a_run_that_put_nothing_live_has_no_drawing_of_it() -> None:
+    assert charts.course(OF_RUN, "run-9") is None
 
 
 def test_comparisons_are_drawn_in_margins_whatever_their_sign() -> None:

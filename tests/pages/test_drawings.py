@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from rehone.records import CheckStatus, FeatureDrift, Figures, Histogram, Importance, RunStatus
 from rehone.report import charts
 from rehone.report.charts import Chart
-from test_charts import candidate, curves, deployed, health, judged, psi, record, tried, verdict
+from test_charts import OF_RUN, candidate, curves, deployed, health, judged, psi, record, tried, verdict
 from test_charts import run as look
 
 __all__ = ["browser"]
@@ -57,6 +57,7 @@ def drawn() -> Iterator[Chart | None]:
     yield charts.psi_time(runs)
     yield charts.label_rate(runs[:2])
     yield charts.run_times([*runs, look(50)])
+    yield charts.course(OF_RUN, "run-1")
     yield charts.gate_failures(runs, health(judged=20, refused=9, gate_failure_share=0.45))
     yield charts.deployments([deployed(n + 1, f"{n:x}" * 64, 9 * n) for n in range(14)])
     yield charts.histogram(

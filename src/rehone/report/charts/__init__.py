@@ -1,6 +1,7 @@
 """Draw figures as charts, with Vega-Lite, on this machine; each returns a chart, or None where nothing was measured."""
 
 from rehone.report.charts.chart import Chart
+from rehone.report.charts.course import course
 from rehone.report.charts.curves import calibration, cost_curve, precision_recall, roc
 from rehone.report.charts.heat import heat, psi_time
 from rehone.report.charts.histograms import histogram, scores
@@ -16,6 +17,7 @@ __all__ = [
     "calibration",
     "candidates",
     "cost_curve",
+    "course",
     "deployments",
     "gate_failures",
     "heat",

@@ -93,6 +93,7 @@ def _drawn(told: Told) -> Mapping[str, Any]:
         "curves": tuple(chart for draw in found if curves and (chart := draw(curves)) is not None),
         "importance": charts.importance(figures),
         "named": _named(verdict),
+        "course": charts.course(told.deployments, told.record.run_id),
     }
 
 
