@@ -276,8 +276,8 @@ def test_runs_that_replay_the_past_are_no_starts_and_leave_it_unknown_on_their_o
     assert check(of(*past), "overdue").detail == "no run of the present has started yet"
     on_its_day = health.of(past, parse_config(""), past[-1].as_of)
     assert check(on_its_day, "overdue").detail == (
-        "runs started after the day that this is looked at on, as those that replay the past do: how long ago the "
-        "newest did is not known"
+        "a run started after the day that is looked at, as one that replays the past does: whether the next one is due "
+        "is not known"
     )
 
 

@@ -246,6 +246,7 @@ def test_the_newest_run_says_whether_a_sign_was_missed(project: Project) -> None
     outbox = Outbox.of(project.configure(), "heartbeat")
     for subject in ("20260601T120000Z-one", f"{WAITING}20260602T120000Z-two"):
         outbox.note(Delivery(tracker="heartbeat", subject=subject, error="gone", missed=True))
+    outbox.note(Delivery(tracker="heartbeat", subject="20260601T120000Z-one", error="a crash left this behind"))
     outbox.note(Delivery(tracker="heartbeat", subject="20260602T120000Z-two", delivered_at=NOON))
     outbox.note(Delivery(tracker="heartbeat", subject=f"{DEPLOYMENT}7", delivered_at=NOON))
     found = outbox.missed()

@@ -178,8 +178,8 @@ def _overdue(runs: Sequence[RunSummary], as_of: datetime) -> Check:
     """Say whether a run should have started since the newest one; only a clock that goes on between runs can."""
     check, starts = Check(name="overdue", status=UNKNOWN), counts.starts(runs)
     if any(run.started_at > as_of for run in runs):
-        said = "runs started after the day that this is looked at on, as those that replay the past do"
-        return replace(check, detail=f"{said}: how long ago the newest did is not known")
+        said = "a run started after the day that is looked at, as one that replays the past does"
+        return replace(check, detail=f"{said}: whether the next one is due is not known")
     gaps = counts.gaps_days(starts)
     check = replace(check, n=len(gaps))
     if not starts:
