@@ -46,7 +46,8 @@ _LETTERS = """() => {
 
 def drawn() -> Iterator[Chart | None]:
     """Draw much of everything, with long names."""
-    names = [f"a_feature_with_a_long_name_{n}" for n in range(40)]
+    kinds = ("a_feature_with_a_long_name", "A_FEATURE_IN_CAPITAL_LETTERS", "長い名前を持つ列、読みにくいもの")
+    names = [f"{kinds[n % 3]}_{n}" for n in range(40)]
     fates = (RunStatus.DEPLOYED, RunStatus.REJECTED, RunStatus.ROLLED_BACK, RunStatus.INCONCLUSIVE)
     runs = [replace(judged(n, 0.8 + n / 400, fates[n % 4]), label_rate=0.1, worst_psi=n / 9) for n in range(47)]
     yield from (charts.trend(runs, None, metric) for metric in ("roc_auc", "recall", "cost_per_1000"))
@@ -81,7 +82,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write all drawings on one page with the pages' own style."""
     style = (resources.files("rehone.report") / "templates" / "style.css").read_text("utf-8")
     found = [chart for chart in drawn() if chart is not None]
-    assert len(found) == 21
+    assert len(found) == 22
     panels = "".join(f'<div class="panel"><div class="drawing">{chart.svg}</div></div>' for chart in found)
     page = tmp_path_factory.mktemp("gallery") / "gallery.html"
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
