@@ -9,6 +9,7 @@ import pytest
 from scipy.special import ndtr
 from sklearn.metrics import roc_auc_score
 
+from rehone import monitor
 from rehone.compare import delong, roc_auc_interval, wilson
 from rehone.monitor import Performance, Terms, decided_at, decisions, performance
 from rehone.records import Estimate
@@ -215,6 +216,20 @@ def test_as_many_negatives_as_positives_are_asked_for() -> None:
     found = whole(scores, labels, least=20)
     assert (found.roc_auc, found.roc_auc_unknown, found.unknown) == (None, said, "")
     assert ranked(np.arange(40) / 40, np.repeat([1, 0], 20), least=20).n == 40
+
+
+def test_of_very_many_rows_of_a_class_an_even_share_is_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, scores, days = drawn(6, 3_000, 30)
+    monkeypatch.setattr(monitor, "MOST_RANKED", 900)
+    positive, negative = np.flatnonzero(labels), np.flatnonzero(labels == 0)
+    some = np.sort(np.concatenate([positive, negative[::3]]))
+    assert positive.size < 900
+    assert 1_800 < negative.size <= 2_700
+    found = ranked(scores, labels, blocks=days)
+    assert found.n == some.size < 3_000
+    assert found.value == pytest.approx(roc_auc_score(labels[some], scores[some]), abs=1e-12)
+    monkeypatch.undo()
+    assert found.low < ranked(scores, labels, blocks=days).value < found.high
 
 
 def test_a_row_without_a_score_counts_for_its_decision_alone() -> None:

@@ -16,6 +16,9 @@ from rehone.records import Estimate
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+MOST_RANKED = 1_000_000
+"""Rows of a class that are ranked at most, an even share of all: ROC-AUC does not depend on how many there are of each."""
+
 
 class Terms(TypedDict):
     """What decisions cost, how rows hang together, and how sure to be.
@@ -87,12 +90,12 @@ def ranking(scores: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]) -> tup
     """Return ROC-AUC, and why it is not known.
 
     `scores` (n,) rank rows, `labels` (n,) are 0 or 1; rows with either of them not finite are
-    left out. The interval is DeLong's; with blocks that of the delete-one-block jackknife with
+    left out, and of very many of a class an even share is taken. The interval is DeLong's; with blocks that of the delete-one-block jackknife with
     t(D - 1), never narrower than DeLong's. Where no row is out of place both have no width,
     and it is Wilson's of as many pairs of a positive and a negative as share no row.
     """
     given, label = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    known = np.isfinite(given) & np.isfinite(label)
+    known = _some(np.isfinite(given) & np.isfinite(label), label == 1)
     blocks = terms.get("blocks")
     ranked = _Ranked(given[known], label[known] == 1, None if blocks is None else np.asarray(blocks)[known])
     if why := _not_ranked(ranked, terms["min_positives"]):
@@ -172,6 +175,12 @@ class _Ranked:
         """Return how many positives and negatives there are."""
         positives = int(self.actual.sum())
         return positives, self.actual.size - positives
+
+
+def _some(known: Bools, actual: Bools) -> NDArray[np.intp]:
+    """Return which known rows are ranked, in their order: of each class all, or every k-th."""
+    kept = [np.flatnonzero(known & mine) for mine in (actual, ~actual)]
+    return np.sort(np.concatenate([rows[:: -(-rows.size // MOST_RANKED) or 1] for rows in kept]))
 
 
 def _not_ranked(rows: _Ranked, least: int) -> str:
