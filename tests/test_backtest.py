@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from rehone.backtest.lab import Fitted, Refused, Shelf, best, make
 from rehone.backtest.measured import Live, by_month, hindsight, within
 from rehone.backtest.past import ROW, TIME, History, Past, history_of, read_history
 from rehone.backtest.policies import on_grid, policies
-from rehone.backtest.results import Backtest, PolicyResult
+from rehone.backtest.results import Backtest, PolicyResult, Suggestion
 from rehone.backtest.stage import Stage
 from rehone.backtest.walk import Walked, crown, walk
 from rehone.cli.backtest import lines_of
@@ -321,6 +322,37 @@ def test_a_saving_that_may_be_chance_or_costs_roc_auc_changes_nothing() -> None:
 
 
 # --- the whole ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "axis"),
+    [
+        ((0.7312, 0.8947), ["0.75", "0.80", "0.85", "0.90"]),
+        ((0.9011, 0.9034), ["0.895", "0.900", "0.905", "0.910"]),
+        ((0.31, 1.0), ["0.4", "0.6", "0.8", "1.0"]),
+        ((), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+    ],
+)
+def test_figures_on_the_axis_of_the_chart_are_round_and_written_alike(
+    values: tuple[float, ...], axis: list[str]
+) -> None:
+    months = tuple(replace(by_month_like(f"2026-{i + 1:02}", 1.0), roc_auc=value) for i, value in enumerate(values))
+    current = replace(result("current", [1.0]), months=months)
+    found = Backtest(
+        project="cards",
+        start=START,
+        end=START,
+        first=START,
+        rows=1,
+        live_rows=1,
+        every=7.0,
+        fits=1,
+        cost_of_retraining=0.0,
+        hindsight=0.0,
+        policies=(current,),
+        suggestion=Suggestion(policy="current", sentence=""),
+    )
+    assert re.findall(r'text-anchor="end">([^<]*)<', svg(found)) == axis
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from rehone.backtest.results import Backtest, PolicyResult
+from rehone.report.charts.axes import ticks
 
 WIDTH, HEIGHT = 860, 360
 LEFT, RIGHT, TOP, BOTTOM = 52, 190, 30, 34
@@ -109,11 +110,12 @@ def _y(value: float, bounds: tuple[float, float]) -> float:
 
 
 def _grid(low: float, high: float) -> Iterator[str]:
-    for i in range(5):
-        value = low + (high - low) * i / 4
+    values = ticks(low, high)
+    places = max(len(f"{value:g}".partition(".")[2]) for value in values)
+    for value in values:
         y = _y(value, (low, high))
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>'
-        yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3f}</text>'
+        yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.{places}f}</text>'
 
 
 def _months(names: Sequence[str]) -> Iterator[str]:
