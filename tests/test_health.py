@@ -196,6 +196,13 @@ def test_labels_are_stale_beyond_their_delay_and_stale_after_days(days: float, s
     assert check(found, "stale", "labels").status is status
 
 
+def test_very_old_rows_are_told_in_whole_days() -> None:
+    found = of(run(1, newest_row=NOW - timedelta(days=5105.7)), keys="[data]\nstale_after_days = 3")
+    assert check(found, "stale", "rows").detail == (
+        "the newest row that a run has seen is 5,106 days old, at most 3 days is allowed"
+    )
+
+
 def test_labels_that_stopped_grow_old_though_later_runs_see_none() -> None:
     found = of(run(40, newest_label=NOW - timedelta(days=41)), run(1))
     assert found.newest_label_age_days == 41
@@ -244,8 +251,8 @@ def test_the_next_run_is_overdue_after_three_times_the_median_between_starts(
     assert (found.status, found.limit, found.n) == (status, 3.0, 3)
     if status is ACT:
         assert found.sentence == (
-            "the newest run started 3.01 days ago, the median between the 4 newest starts is 24 hours, 3 times that is "
-            "said: look whether cron, or whatever else starts runs, still does"
+            "the newest run started 3.01 days ago, at most 3 days are expected, 3 times the median between the 4 newest "
+            "starts: look whether cron, or whatever else starts runs, still does"
         )
 
 

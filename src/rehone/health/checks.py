@@ -190,7 +190,8 @@ def _overdue(runs: Sequence[RunSummary], as_of: datetime) -> Check:
         few = f"{_count(len(gaps), 'gap')} between starts {'is' if len(gaps) == 1 else 'are'} too few to compare"
         return replace(check, detail=f"{said}; {few}")
     usual = statistics.median(gaps)
-    said += f", the median between the {len(starts)} newest starts is {_while(usual)}, {SLOW:g} times that is said"
+    of = f"{SLOW:g} times the median between the {len(starts)} newest starts"
+    said += f", at most {_while(SLOW * usual)} are expected, {of}"
     late = age > SLOW * usual
     return replace(
         check,
@@ -209,7 +210,7 @@ def _count(number: int, noun: str) -> str:
 def _days(number: float) -> str:
     if abs(number) < 2:
         return _count(round(24 * number), "hour")
-    return f"{number:.3g} days"
+    return f"{number:,.0f} days" if number >= 1000 else f"{number:.3g} days"
 
 
 def _while(days: float) -> str:
