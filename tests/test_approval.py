@@ -495,6 +495,9 @@ if point == "answered":
 elif point == "proved":
     from rehone.store import Store
     Store.append = die
+elif point == "confirmed, and not said":
+    from rehone.pipeline import promoting
+    promoting._clean_up = die
 else:
     draft.Draft.end = die
 api.approve(root, run, by="ann@desk")
@@ -515,6 +518,29 @@ def test_killed_while_approving_the_same_command_brings_it_to_its_end(asked: Pro
     record = json.loads(done.stdout)
     assert (record["status"], record["approval"]["by"]) == ("deployed", "ann@desk")
     assert [made.generation for made in log(asked)] == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.parametrize("point", ["proved", "confirmed, and not said"])
+def test_killed_after_it_was_judged_again_the_record_has_the_verdict_that_it_went_live_on(
+    asked: Project, point: str
+) -> None:
+    """Whatever the process could still write, what the gate was given, the verdict and the log agree."""
+    run = last(asked).run_id
+    api.rollback(asked.root, to="none")
+    killed = subprocess.run([sys.executable, "-c", KILLED, point, asked.root, run], timeout=180, check=False)
+    assert killed.returncode == -9
+    noted = last(asked)
+    assert noted.approval is not None
+    assert noted.approval.judged_again
+    assert (noted.champion, noted.verdict is not None and noted.verdict.champion) == (None, None)
+    assert {c.status for c in api.replay(asked.root, run).checks if c.name in ("inputs", "verdict")} == {CheckStatus.OK}
+    done = command(asked, "approve", run)
+    assert done.returncode == 0, done.stderr
+    replayed = {check.name: check.status for check in api.replay(asked.root, run).checks}
+    assert set(replayed.values()) == {CheckStatus.OK}
+    assert {"inputs", "verdict", "deployment"} <= set(replayed)
 
 
 @pytest.mark.slow
