@@ -50,6 +50,7 @@ from rehone.records import (
     DeploymentAction,
     DeploymentState,
     Draw,
+    Estimate,
     Event,
     EventKind,
     Evidence,
@@ -710,6 +711,18 @@ def test_status_says_what_is_live_since_when_and_by_whom() -> None:
         "  runs        2 deployed, 1 rolled back",
         "  next        `rehone check` says whether a run would retrain",
     ]
+
+
+def test_status_says_how_what_is_live_did_on_labels_that_came_due_where_the_last_run_looked_at_it() -> None:
+    ranked = Estimate(value=0.912, low=0.9, high=0.924, n=1_812, positives=312)
+    seen = Evidence(as_of=JUNE, champion=NEW, roc_auc=ranked, recall=replace(ranked, value=0.7, low=0.65, high=0.75))
+    lines = _plain(status_lines(_status(last_run=_record(evidence=seen)), ".", width=80, now=JUNE))
+    assert lines[6:8] == [
+        "  in use      ROC-AUC 0.912 (0.900 to 0.924), recall 0.700 (0.650 to 0.750) on",
+        "              1,812 rows whose label was due on 2026-06-01",
+    ]
+    before = _status(last_run=_record(evidence=replace(seen, champion=OLD)))
+    assert not any("in use" in line for line in status_lines(before, ".", width=80, now=JUNE))
 
 
 def test_the_age_of_a_replayed_project_is_counted_to_the_replayed_day() -> None:

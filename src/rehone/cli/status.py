@@ -33,6 +33,7 @@ def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetim
     lines = [click.style(clipped(found.project, width), bold=True)]
     lines += _live(found, width)
     lines += _model(found, width, now)
+    lines += _in_use(found, width)
     lines += _replicas(found, width)
     lines += _last_run(found, width)
     for check in found.problems:
@@ -71,6 +72,20 @@ def _model(found: ProjectStatus, width: int, now: datetime) -> list[str]:
 def _days(age: timedelta) -> str:
     days = age / timedelta(days=1)
     return f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"
+
+
+def _in_use(found: ProjectStatus, width: int) -> list[str]:
+    """Say what labels that came due show of the live version, where the last run looked at it."""
+    live, last = found.deployment, found.last_run
+    seen = last.evidence if last is not None else None
+    if live is None or seen is None or seen.champion != live.version:
+        return []
+    measured = [(name, each) for name, each in (("ROC-AUC", seen.roc_auc), ("recall", seen.recall)) if each is not None]
+    if not measured:
+        return []
+    said = ", ".join(f"{name} {each.value:.3f} ({each.low:.3f} to {each.high:.3f})" for name, each in measured)
+    rows = max(each.n for _, each in measured)
+    return fact("in use", f"{said} on {rows:,} rows whose label was due on {moment(seen.as_of)}", width)
 
 
 def _replicas(found: ProjectStatus, width: int) -> list[str]:
