@@ -20,6 +20,7 @@ from rehone.pipeline.clearing import carry_out, foreseen
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.scene import Door, Scene
 from rehone.records import CheckStatus, RunRecord, RunStatus
+from rehone.report import particulars
 from rehone.runlog import RunLog, clearing
 from rehone.runlog.clearing import Clearance
 from rehone.store import Store
@@ -157,6 +158,11 @@ def test_a_run_says_what_it_clears_and_keeps_that_of_versions_in_the_store(refus
     champion, older, newer = told(refused_twice)
     assert [run.cleared for run in (champion, older, newer)] == [(), (), (older.run_id,)]
     assert kept(refused_twice.root / "runs") == [champion.run_id, newer.run_id]
+    said = f"what the gate of run {older.run_id} was given is no longer kept (deploy.keep_judged)"
+    assert ("cleared", said) in list(particulars.run(newer))
+    two = dict(particulars.run(replace(newer, cleared=("a", "b"))))
+    assert two["cleared"] == "what the gate of 2 runs (a to b) was given is no longer kept (deploy.keep_judged)"
+    assert "cleared" not in dict(particulars.run(older))
 
 
 def test_what_is_no_longer_kept_is_said_and_is_no_fault(

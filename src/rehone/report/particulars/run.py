@@ -43,6 +43,8 @@ def _came_of(record: RunRecord) -> Facts:
         yield from _asked(record.approval)
     if record.deployment is not None:
         yield "deployment", deployed(record.deployment)
+    if record.cleared:
+        yield "cleared", _cleared(record.cleared)
 
 
 def data(window: DataWindow) -> Facts:
@@ -59,6 +61,11 @@ def _split(split: Split) -> Facts:
     if split.drawn:
         yield "drawn", split.drawn.sentence
     yield "holdout", f"{split.holdout}, {split.holdout_rows:,} rows, {split.holdout_positives:,} positives"
+
+
+def _cleared(runs: tuple[str, ...]) -> str:
+    which = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs ({runs[0]} to {runs[-1]})"
+    return f"what the gate of {which} was given is no longer kept (deploy.keep_judged)"
 
 
 def _asked(asked: Approval) -> Facts:
