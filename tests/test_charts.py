@@ -445,8 +445,8 @@ def test_challengers_stand_beside_what_champions_did_in_production(metric: Metri
     assert f"2026-01-31: champion cccccccccccc, {said}, 20 positives among labels that came due" in marks(chart)
     assert "champion, labels that came due" in texts(chart)
     assert chart.said.endswith(
-        "Dashed is the champion of the day on labels that had come due, which are of older rows than a holdout; the band is "
-        "its interval."
+        "Dashed is the champion of each day on labels that had come due by then, which need not be rows of the holdout; the "
+        "band is its interval."
     )
     value, bounds = said.rstrip(")").split(" ", 1)[1].split(" (")
     row = dict(zip(chart.columns[:8], chart.rows[0], strict=False))
@@ -543,9 +543,7 @@ def test_a_histogram_shows_shares_of_both_and_sets_what_is_no_value_apart() -> N
     assert chart.rows[2] == ("missing", "0", "0.0%", "2", "20.0%")
     assert chart.said == "10 rows now against 100 of the reference; moved most: missing, from 0.0% to 20.0%."
     heights = {
-        float(text.attrib["transform"].split(",")[1][:-1]): text.text
-        for text in drawings(chart)[0].iter("text")
-        if text.text in found.bins
+        float(text.attrib["y"]): text.text for text in drawings(chart)[0].iter("text") if text.text in found.bins
     }
     first, second, apart = sorted(heights)
     assert apart - second > 1.5 * (second - first)

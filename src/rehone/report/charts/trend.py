@@ -272,8 +272,8 @@ def _beyond(points: Sequence[Row], y: Spec) -> Spec:
 
 
 _DASHED = (
-    " Dashed is the champion of the day on labels that had come due, which are of older rows than a holdout; the band is "
-    "its interval."
+    " Dashed is the champion of each day on labels that had come due by then, which need not be rows of the holdout; the "
+    "band is its interval."
 )
 
 
