@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Literal
+from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET
 
 from rehone.errors import RehoneError
@@ -25,6 +26,9 @@ KEPT = 50_000_000
 
 GLYPH = 6.3
 """Mean width of a letter at the size of labels, px; fonts differ, so that room is left."""
+
+_WIDEST = 7.2
+"""Mean width of such a letter in fonts that are wide, px, for labels that must fit."""
 
 _MEASURED = 12.6
 """Size at which labels of axes are measured; they are written at 11, for pages have fonts that are wider."""
@@ -83,6 +87,25 @@ class Key:
     clear: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name to the left of a plot; `y` is its middle, px from the top of the plot."""
+
+    text: str
+    y: float
+
+
+def breadth(text: str) -> float:
+    """Estimate how broad a text is, in letters of mean width."""
+    return sum(map(_breadth, text))
+
+
+def _breadth(letter: str) -> float:
+    if east_asian_width(letter) in "WF":
+        return 2.0
+    return 1.5 if letter.isupper() else 1.0
+
+
 def draw_both(make: Callable[[int], Spec], name: str, keys: Sequence[Key] = (), *, links: bool = False) -> str:
     """Draw a chart for a whole page and for a phone; the style sheet shows one of them."""
     return draw(make(BROAD), name, keys, kind="broad", links=links) + draw(
@@ -90,28 +113,40 @@ def draw_both(make: Callable[[int], Spec], name: str, keys: Sequence[Key] = (), 
     )
 
 
-def draw(spec: Spec, name: str, keys: Sequence[Key] = (), *, kind: str = "compact", links: bool = False) -> str:
+def draw(
+    spec: Spec,
+    name: str,
+    keys: Sequence[Key] = (),
+    *,
+    kind: str = "compact",
+    links: bool = False,
+    beside: Sequence[Label] = (),
+) -> str:
     """Draw a specification as inline SVG, named `name` for those who do not see it, with a legend above.
 
     Marks with a `description` keep it as `aria-label`; all others are ornament. A drawing with `links`, which lead
-    to places on the same page and are for pointers, is a group of parts; any other is one image.
+    to places on the same page and are for pointers, is a group of parts; any other is one image. Labels `beside` the
+    plot stand in for those of its axis on the left: Vega would measure each, which takes longer than all the rest.
 
     Raises:
         RehoneError: the extra `report` is not installed.
     """
+    left = 4 + max((6 + _WIDEST * breadth(label.text) for label in beside), default=0)
     whole = {
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "padding": {"left": 4, "top": 4, "right": 14, "bottom": 4},
+        "padding": {"left": left, "top": 4, "right": 14, "bottom": 4},
         **spec,
     }
-    text = json.dumps(_clean([whole, name, [asdict(key) for key in keys], kind, links]), allow_nan=False)
+    signs = [[asdict(key) for key in keys], [asdict(label) for label in beside]]
+    text = json.dumps(_clean([whole, name, *signs, kind, links]), allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     with _lock:
         if digest in _drawn:
             _drawn.move_to_end(digest)
             return _drawn[digest]
-    cleaned = json.loads(text)
-    svg = _finish(ET.fromstring(_svg(cleaned[0])), cleaned[1], [Key(**key) for key in cleaned[2]], kind, links=links)  # noqa: S314 - vl-convert wrote it
+    spec, name, *signs = json.loads(text)[:4]
+    legend, labels = [Key(**key) for key in signs[0]], [Label(**label) for label in signs[1]]
+    svg = _finish(ET.fromstring(_svg(spec)), name, legend, kind, links=links, beside=labels)  # noqa: S314 - vl-convert wrote it
     with _lock:
         _drawn[digest] = svg
         while len(_drawn) > 1 and sum(map(len, _drawn.values())) > KEPT:
@@ -139,8 +174,10 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _finish(root: ET.Element, name: str, keys: Sequence[Key], kind: str, *, links: bool) -> str:
-    """Name the drawing, put its legend above, and drop what a page does not need."""
+def _finish(
+    root: ET.Element, name: str, keys: Sequence[Key], kind: str, *, links: bool, beside: Sequence[Label]
+) -> str:
+    """Name the drawing, put its legend above and labels beside, and drop what a page does not need."""
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     legend, above = _legend(keys, width)
     parts = [part for part in (_slim(child) for child in root) if part is not None]
@@ -160,7 +197,18 @@ def _finish(root: ET.Element, name: str, keys: Sequence[Key], kind: str, *, link
     whole.extend(legend)
     body = ET.SubElement(whole, "g", {"transform": f"translate(0,{above:g})"} if above else {})
     body.extend(parts)
+    if beside:
+        body.append(_beside(beside, root[0].attrib["transform"]))
     return ET.tostring(whole, encoding="unicode")
+
+
+def _beside(labels: Sequence[Label], origin: str) -> ET.Element:
+    """Write labels to the left of the plot, whose corner is at `origin`."""
+    look = {"font-size": "11", "text-anchor": "end", "fill": "var(--fg)"}
+    group = ET.Element("g", {"transform": _LONG_NUMBER.sub(_short, origin), **look})
+    for label in labels:
+        ET.SubElement(group, "text", {"x": "-4", "y": f"{label.y + 3.5:g}"}).text = label.text
+    return group
 
 
 def _slim(element: ET.Element) -> ET.Element | None:

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
-from unicodedata import east_asian_width
 
 from rehone.records import CheckStatus
-from rehone.report.draw import Spec
+from rehone.report.draw import Spec, breadth
 
 Row = dict[str, Any]
 
@@ -127,21 +126,14 @@ def short(name: str, most: int) -> str:
     So no chart needs to have its labels measured twice, which is most of what a drawing takes.
     """
     name = " ".join(name.split())
-    if sum(map(_width, name)) <= most:
+    if breadth(name) <= most:
         return name
     end = (most - 1) // 2
     return f"{_fitting(name, most - 1 - end)}…{_fitting(name[::-1], end)[::-1]}"
 
 
 def _fitting(text: str, room: float) -> str:
-    return text[: bisect_right(list(accumulate(map(_width, text))), room)]
-
-
-def _width(letter: str) -> float:
-    """Tell how wide a letter is, in letters of mean width."""
-    if east_asian_width(letter) in "WF":
-        return 2.0
-    return 1.5 if letter.isupper() else 1.0
+    return text[: bisect_right(list(accumulate(map(breadth, text))), room)]
 
 
 def spaced(rows: Sequence[Row], places: Sequence[float], needed: Sequence[float]) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rehone.records import Histogram
 from rehone.report.charts.axes import Row, data, described, from_zero, labels, quantity
 from rehone.report.charts.chart import Chart
-from rehone.report.draw import COMPACT, Key, Spec, draw
+from rehone.report.draw import COMPACT, Key, Label, Spec, draw
 from rehone.report.wording import share
 
 MOST_BINS = 24
@@ -37,9 +37,13 @@ def _chart(found: Histogram, title: str) -> Chart | None:
     if not rows or not sum(found.reference) or not sum(found.current):
         return None
     shown = _shown(rows)
+    named = _named(shown)
+    places = _places(named)
+    beside = [Label(place, (n + 0.5) * _LINE) for n, place in enumerate(places) if place != _GAP]
+    what = f"{title}: shares of rows by bin, now and in the reference"
     return Chart(
         title=title,
-        svg=draw(_spec(shown), f"{title}: shares of rows by bin, now and in the reference", _KEYS),
+        svg=draw(_spec(named, places), what, _KEYS, beside=beside),
         said=_said(found, rows, shown),
         columns=("bin", "reference rows", "share", "rows now", "share"),
         rows=tuple(
@@ -66,25 +70,22 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
     return sorted(moved[:MOST_BINS], key=lambda row: int(row["n"]))
 
 
-def _spec(shown: Sequence[Row]) -> Spec:
+def _named(shown: Sequence[Row]) -> list[Row]:
     names = labels([row["bin"] for row in shown])
-    named = [{**row, "label": label} for row, label in zip(shown, names, strict=True)]
+    return [{**row, "label": label} for row, label in zip(shown, names, strict=True)]
+
+
+def _places(named: Sequence[Row]) -> list[str]:
+    """Return the labels of the lines, from top to bottom."""
     ordinary = [row["label"] for row in named if row["bin"] not in APART]
     apart = [row["label"] for row in named if row["bin"] in APART]
-    places = [*ordinary, *([_GAP] if ordinary and apart else []), *apart]
-    y = {
-        "field": "label",
-        "type": "nominal",
-        "title": None,
-        "scale": {"domain": places, "paddingInner": 0.18, "paddingOuter": 0.1},
-        "axis": {
-            "values": [*ordinary, *apart],
-            "domain": False,
-            "labelColor": "var(--fg)",
-            "labelOverlap": False,
-        },
-    }
-    most = max(row[key] for row in shown for key in ("then", "now"))
+    return [*ordinary, *([_GAP] if ordinary and apart else []), *apart]
+
+
+def _spec(named: Sequence[Row], places: Sequence[str]) -> Spec:
+    scale = {"domain": list(places), "paddingInner": 0.2, "paddingOuter": 0.1}  # lines are `_LINE` apart
+    y = {"field": "label", "type": "nominal", "scale": scale, "axis": None}
+    most = max(row[key] for row in named for key in ("then", "now"))
     x = quantity("now", "share of rows", from_zero([most]), axis={"format": ".3~%", "grid": True})
     behind = {"type": "bar", "height": {"band": 1}, "color": "var(--muted)", "opacity": _BEHIND}
     before = {"type": "bar", "height": {"band": 0.46}, "color": "var(--accent)"}
