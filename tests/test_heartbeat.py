@@ -166,16 +166,18 @@ def test_an_address_that_hangs_takes_half_of_the_time_that_there_is(project: Pro
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("key", "address", "said"),
     [
-        ("hc.example.com/hush", "heartbeat is asked over HTTP: write an address that begins with https:// or http://"),
-        ("https://hush@hc.example.com/", "heartbeat holds a user, who is not sent: write the address without what"),
+        ("heartbeat", "a.example/hush", "is no address of HTTP: write one that begins with https:// or http://"),
+        ("webhook", "a.example/hush", "is no address of HTTP: write one that begins with https:// or http://"),
+        ("heartbeat", "https://hush@a.example/", "holds a user, who is not sent: write the address without what"),
     ],
 )
-def test_an_address_that_cannot_be_asked_is_refused_and_not_repeated(address: str, said: str) -> None:
+def test_an_address_that_cannot_be_asked_is_refused_and_not_repeated(key: str, address: str, said: str) -> None:
+    """What follows its host may be a secret."""
     with pytest.raises(ConfigError) as caught:
-        parse_config(f'[alerts]\nheartbeat = "{address}"\n')
-    assert said in str(caught.value)
+        parse_config(f'[alerts]\n{key} = "{address}"\n')
+    assert f"line 1: alerts: {key} {said}" in str(caught.value)
     assert "hush" not in str(caught.value)
 
 

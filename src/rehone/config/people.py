@@ -104,7 +104,7 @@ class Alerts(Section):
         for key in ("webhook", "heartbeat"):
             value = getattr(self, key)
             if value is not None and not re.match(r"https?://[^/\s]", value):
-                raise ValueError(f"{key} is asked over HTTP: write an address that begins with https:// or http://")
+                raise ValueError(f"{key} is no address of HTTP: write one that begins with https:// or http://")
         if self.heartbeat is not None and "@" in urlsplit(self.heartbeat).netloc:
             raise ValueError("heartbeat holds a user, who is not sent: write the address without what stands before @")
         return self
