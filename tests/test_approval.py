@@ -448,6 +448,26 @@ def test_an_approval_killed_after_it_was_confirmed_ends_as_deployed(
 
 
 @pytest.mark.usefixtures("swift")
+@pytest.mark.parametrize("again", ["approve", "reject"])
+def test_an_approval_killed_after_it_was_confirmed_ends_as_deployed_also_when_its_time_is_over(
+    asked: Project, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """What is live is no failure, whoever comes late: approving says so, rejecting is refused."""
+    run = _interrupted(asked, monkeypatch, "rehone.pipeline.draft.Draft.end")
+    late = last(asked).approval
+    assert late is not None
+    monkeypatch.setattr("rehone.api.door.now", lambda: late.until + timedelta(seconds=1))
+    if again == "approve":
+        assert api.approve(asked.root, run).status is RunStatus.DEPLOYED
+    else:
+        with pytest.raises(StoreError, match="does not wait for approval: it ended deployed: version"):
+            api.reject(asked.root, run, because="no")
+    done = RunLog(asked.root / "runs").find(run)
+    assert (done.status, done.deployment is not None) == (RunStatus.DEPLOYED, True)
+    assert len(log(asked)) == 2
+
+
+@pytest.mark.usefixtures("swift")
 def test_an_approval_that_met_a_passing_fault_may_be_given_again(
     asked: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

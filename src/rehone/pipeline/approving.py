@@ -8,6 +8,7 @@ from typing import Any
 import rehone
 from rehone.config import Config
 from rehone.errors import ConfigError, StoreError
+from rehone.pipeline.asking import settle
 from rehone.pipeline.draft import Draft
 from rehone.pipeline.folder import Folder, find
 from rehone.pipeline.judging import judge
@@ -45,6 +46,9 @@ def approve(config: Config, door: Door, answer: Answer) -> RunRecord:
     """
     runlog, store = RunLog.of(config), Store.of(config)
     with store.lock(door.run_id):
+        for record in settle(store, runlog, clock=door.clock):  # before its time is over: what is live is no failure
+            if record.run_id == door.run_id:
+                return record
         draft, asked = _open(runlog, door)
         _refuse_changed(config, draft.record)
         if _generation(store) != asked.generation:
@@ -67,6 +71,7 @@ def reject(config: Config, door: Door, answer: Answer) -> RunRecord:
     """
     runlog, store = RunLog.of(config), Store.of(config)
     with store.lock(door.run_id):
+        settle(store, runlog, clock=door.clock)
         draft, asked = _open(runlog, door)
         run = door.run_id
         if asked.approved:
