@@ -36,6 +36,14 @@ def host_alone(address: str | None) -> str | None:
     return f"{split.scheme}://{split.netloc}/..." if rest else address
 
 
+def _is_http(address: str) -> bool:
+    try:
+        split = urlsplit(address)
+    except ValueError:
+        return False
+    return split.scheme in ("http", "https") and bool(split.hostname) and not re.search(r"\s", address)
+
+
 class Health(Section):
     """When the pipeline's own figures are bad enough to say so."""
 
@@ -103,7 +111,7 @@ class Alerts(Section):
         """Refuse what is no address, as a whole section: a value that is wrong would be repeated, and is a secret."""
         for key in ("webhook", "heartbeat"):
             value = getattr(self, key)
-            if value is not None and not re.match(r"https?://[^/\s]", value):
+            if value is not None and not _is_http(value):
                 raise ValueError(f"{key} is no address of HTTP: write one that begins with https:// or http://")
         if self.heartbeat is not None and "@" in urlsplit(self.heartbeat).netloc:
             raise ValueError("heartbeat holds a user, who is not sent: write the address without what stands before @")
