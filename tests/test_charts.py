@@ -13,6 +13,7 @@ import pytest
 
 from rehone.errors import RehoneError
 from rehone.records import (
+    Approval,
     Breaker,
     Calibrated,
     CandidateResult,
@@ -66,7 +67,7 @@ def run(place: int, status: RunStatus | None = RunStatus.DEPLOYED, **more: objec
     )
 
 
-def judged(place: int, roc_auc: float, status: RunStatus = RunStatus.DEPLOYED, **more: object) -> RunSummary:
+def judged(place: int, roc_auc: float, status: RunStatus | None = RunStatus.DEPLOYED, **more: object) -> RunSummary:
     return run(
         place,
         status,
@@ -387,6 +388,18 @@ def test_a_trend_tells_each_fate_by_a_shape_of_its_own_and_joins_only_what_went_
         and not path.get("aria-label")
     ]
     assert line.count("L") == 1
+
+
+def test_a_challenger_that_waits_is_told_from_one_whose_run_has_not_ended_by_word_and_shape() -> None:
+    asked = Approval(asked_at=START, until=START + 3 * DAY, champion="a" * 64)
+    chart = charts.trend(
+        [judged(0, 0.9), judged(1, 0.91, None, approval=asked), judged(2, 0.92, None)], None, "roc_auc"
+    )
+    assert chart is not None
+    assert [row[3] for row in chart.rows] == ["not ended", "waits", "went live"]
+    assert texts(chart)[:4] == ["challenger went live", "‖", "waits", "not ended"]
+    points = [mark.attrib["d"] for mark in drawings(chart)[0].iter("path") if ", waits" in mark.get("aria-label", "")]
+    assert [point.count("M") for point in points] == [2], "two bars"
 
 
 def test_a_point_of_a_trend_says_why_it_was_trained_and_what_the_gate_said() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rehone.records import RunStatus, RunSummary
-from rehone.report.charts.axes import CROSS, DOWN
+from rehone.report.charts.axes import BARS, CROSS, DOWN
 from rehone.report.draw import Key, Shape
 
 
@@ -19,6 +19,7 @@ class Fate:
     shape: str
     colour: str
     filled: bool = False
+    glyph: str = ""
 
     @property
     def fill(self) -> str:
@@ -26,7 +27,8 @@ class Fate:
 
 
 LIVE = Fate("went live", "dot", "circle", "var(--accent)", filled=True)
-OPEN = Fate("not decided", "ring", "circle", "var(--muted)")
+WAITS = Fate("waits", "glyph", BARS, "var(--warn)", glyph="‖")
+OPEN = Fate("not ended", "ring", "circle", "var(--muted)")
 
 _FATES = {
     RunStatus.DEPLOYED: LIVE,
@@ -39,13 +41,16 @@ _FATES = {
 
 def fate(run: RunSummary) -> Fate:
     """Return what became of the challenger of a run."""
-    return OPEN if run.status is None else _FATES.get(run.status, OPEN)
+    if run.status is None:
+        return WAITS if run.waits else OPEN
+    return _FATES.get(run.status, OPEN)
 
 
 def keys(runs: Iterable[RunSummary]) -> list[Key]:
     """Return the legend of the fates that are there."""
     there = {fate(run).word for run in runs}
-    looks = [look for look in (*_FATES.values(), OPEN) if look.word in there]
+    looks = [look for look in (*_FATES.values(), WAITS, OPEN) if look.word in there]
     return [
-        Key(f"challenger {look.word}" if n == 0 else look.word, look.colour, look.sign) for n, look in enumerate(looks)
+        Key(f"challenger {look.word}" if n == 0 else look.word, look.colour, look.sign, look.glyph)
+        for n, look in enumerate(looks)
     ]
