@@ -557,6 +557,20 @@ def test_average_precision_is_reported_and_never_decides() -> None:
 # --- blocks ---
 
 
+def test_the_interval_of_a_floor_is_two_sided_at_the_level_and_that_of_a_comparison_one_sided_on_each_side() -> None:
+    found = _usual()
+    holdout, challenger, _ = found
+    verdict = _judge(*found, ROWS)
+    acted = challenger.scores >= challenger.threshold
+    recall = compare.wilson(int((acted & (holdout.labels == 1)).sum()), int(holdout.labels.sum()), ROWS.level)
+    assert _check(verdict, "min_recall").interval == pytest.approx(recall)
+    area = compare.roc_auc_interval(holdout.labels, challenger.scores, ROWS.level)
+    assert _check(verdict, "min_roc_auc").interval == pytest.approx(area)
+    wide = _check(_judge(*found, ROWS.model_copy(update={"level": 0.9})), "roc_auc_vs_champion")
+    two_sided = replace(compare.delong(holdout.labels, found[2].scores, challenger.scores), df=99.0).interval(0.8)
+    assert wide.interval == pytest.approx(two_sided), "two ends of 90 % each are an interval of 80 %"
+
+
 def test_days_are_the_blocks_by_default_and_none_treats_rows_as_independent() -> None:
     found = _usual()
     by_day = _check(_judge(*found), "roc_auc_vs_champion")
