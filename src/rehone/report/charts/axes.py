@@ -23,7 +23,7 @@ STATUS: dict[CheckStatus, tuple[str, str, str]] = {
 """Glyph, word and colour of each status; always together."""
 
 CROSS = "M-1,-1L1,1M1,-1L-1,1"
-BARS = "M-.5,-1L-.5,1M.5,-1L.5,1"
+BARS = "M-.8,-1.2L-.8,1.2M.8,-1.2L.8,1.2"
 DOWN = "M-1,-.8L1,-.8L0,1Z"
 
 
