@@ -355,6 +355,9 @@ def test_everything_measured_has_a_number_and_nothing_else(live: Project) -> Non
     assert {d.feature: numbers[f"drift/{d.feature}.psi"] for d in record.evidence.drift} == {
         d.feature: d.psi for d in record.evidence.drift
     }
+    assert record.evidence.roc_auc is not None
+    assert numbers["evidence/roc_auc"] == record.evidence.roc_auc.value
+    assert numbers["evidence/roc_auc.low"] == record.evidence.roc_auc.low
     assert numbers["stage/train.seconds"] == next(s.seconds for s in record.stages if s.name == "train")
     assert "shadow/rows" not in numbers
 
