@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from s3_kit import CREDENTIALS, Door, Knock, service
 
 import rehone
-from conftest import Project
+from conftest import START, Project
 from rehone import api
 from rehone.config import Storage, load_config
 from rehone.disk import Disk
@@ -94,6 +96,12 @@ def command(machine: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(done, capture_output=True, text=True, timeout=180, check=False)
 
 
+def unlock(asked: Asked) -> None:
+    """Let the lease of what died be over; that it runs out by itself is held elsewhere."""
+    root, disk = disk_of(asked.door)
+    disk.unlink(root / "store" / "lock")
+
+
 def left(project: Project, run: str) -> list[str]:
     """Return what the bucket holds beside the records for the answer to a run."""
     log = RunLog.of(load_config(project.root))
@@ -145,17 +153,47 @@ def test_another_machine_rejects(asked: Asked, tmp_path: Path) -> None:
     assert left(project, run.run_id) == []
 
 
-def test_a_question_that_nobody_answered_is_closed_by_the_next_run_of_any_machine(asked: Asked, tmp_path: Path) -> None:
+def test_a_question_that_nobody_answered_is_closed_by_the_next_run_of_any_machine(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That run has no data there, and fails; the question is over all the same."""
     project, waits = asked.project, asked.waits
-    config, machine = load_config(project.root), elsewhere(project, tmp_path / "night")
-    assert waits.approval is not None
-    (closed,) = RunLog.of(load_config(machine)).close_orphans(now=waits.approval.until)
-    assert (closed.run_id, closed.status) == (waits.run_id, RunStatus.INCONCLUSIVE)
+    machine = elsewhere(project, tmp_path / "night")
+    late = waits.approval
+    assert late is not None
+    monkeypatch.setattr("rehone.api.door.now", lambda: late.until)
+    assert api.run_pipeline(machine, as_of=START + timedelta(days=DAY)).status is RunStatus.FAILED
+    closed = RunLog.of(load_config(machine)).find(waits.run_id)
+    assert closed.status is RunStatus.INCONCLUSIVE
     assert closed.sentence.startswith(f"nobody approved or rejected version {short_id(waits.version)} until ")
     assert left(project, waits.run_id) == []
     with pytest.raises(StoreError, match="it ended inconclusive"):
         api.approve(project.root, waits.run_id)
-    assert [made.generation for made in Store.of(config).log()] == [1]
+    assert [made.generation for made in Store.of(load_config(machine)).log()] == [1]
+
+
+def test_a_machine_dies_after_what_it_approved_is_live_and_another_one_says_so(asked: Asked, tmp_path: Path) -> None:
+    """Killed between the deployment log and the record: the log counts."""
+    project, waits = asked.project, asked.waits
+    one, other = elsewhere(project, tmp_path / "one"), elsewhere(project, tmp_path / "other")
+    process: list[subprocess.Popen[bytes]] = []
+
+    def kill(knock: Knock) -> None:
+        if knock.method == "PUT" and "deployments/" in knock.path:
+            process[0].kill()
+
+    asked.door.after = kill
+    process.append(subprocess.Popen([*REHONE, "approve", waits.run_id, "--project", str(one)]))
+    assert process[0].wait(120) == -signal.SIGKILL
+    asked.door.open()
+    unlock(asked)
+    assert rehone.load(other).version == waits.version
+    assert RunLog.of(load_config(other)).find(waits.run_id).status is None
+    done = command(other, "approve", waits.run_id)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "was confirmed before this stage was interrupted, and is live" in " ".join(done.stdout.split())
+    assert [made.generation for made in Store.of(load_config(other)).log()] == [1, 2]
+    assert left(project, waits.run_id) == []
 
 
 @pytest.mark.parametrize("when", ["answering", "promoting"])
@@ -169,8 +207,7 @@ def test_the_bucket_is_away_while_somebody_approves_and_the_same_command_goes_on
     with pytest.raises(StoreError):
         api.approve(machine, waits.run_id, by="ann@desk")
     asked.door.open()
-    root, disk = disk_of(asked.door)
-    disk.unlink(root / "store" / "lock")  # that a lease runs out by itself is held elsewhere
+    unlock(asked)
     assert [made.generation for made in Store.of(load_config(machine)).log()] == [1]
     noted = RunLog.of(load_config(machine)).find(waits.run_id)
     assert noted.status is None
