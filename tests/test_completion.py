@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from conftest import Project
 from rehone.cli.chapters import CHAPTERS
 from rehone.cli.commands import app
+from rehone.config import load_config
+from rehone.records import Approval
+from rehone.runlog import RunLog
 
 REHONE = str(Path(sys.executable).with_name("rehone"))
 
@@ -37,6 +41,12 @@ def test_show_offers_the_runs_with_their_endings_and_then_the_versions(live: Pro
     assert record.version is not None
     assert found[1][1] == record.version[:12]
     assert found[1][2].startswith("generation 1, ")
+    runlog = RunLog.of(load_config(live.root))
+    asked = Approval(asked_at=record.as_of, until=record.as_of, champion=record.version)
+    for digit, approval in (("8", None), ("9", asked)):
+        begun = replace(record, run_id=f"2999{record.run_id[4:-1]}{digit}", status=None, approval=approval)
+        runlog.begin(begun)
+    assert [said for _, _, said in completed("rehone show 2999", live.root)] == ["waits", "not ended"]
 
 
 def test_a_run_that_is_begun_is_completed_in_the_project_that_is_named(live: Project, tmp_path: Path) -> None:
