@@ -19,8 +19,9 @@ def in_trigger(checks: Sequence[Check], config: Mapping[str, Any]) -> str:
 
 def in_gate(checks: Sequence[Check], config: Mapping[str, Any]) -> str:
     """Say what intervals a verdict was made by: those of floors are not those of comparisons."""
-    level, found = _level(config, "gate", "level"), _bounded(checks)
-    return f"Intervals: {'; '.join(_of_gate(found, level))}." if level and found else ""
+    level = _level(config, "gate", "level")
+    said = "; ".join(_of_gate(_bounded(checks), level))
+    return f"Intervals: {said}." if level and said else ""
 
 
 def in_shadow(checks: Sequence[Check], config: Mapping[str, Any]) -> str:
