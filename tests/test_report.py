@@ -48,6 +48,7 @@ from rehone.records import (
     RunRecord,
     RunStatus,
     RunSummary,
+    ServedVersion,
     TrackRecord,
     TriggerDecision,
     TriggerKind,
@@ -454,6 +455,18 @@ def test_the_overview_says_how_what_is_live_did_on_labels_that_came_due(measured
     used = replace(summary(1), champion=LIVE, **dict.fromkeys(measured, found))
     (last,) = direction(live_book(used)).because
     assert last == f"In use, on 1,234 rows whose label is due, the live version {said} {used.as_of:%Y-%m-%d}."
+
+
+def test_the_overview_has_what_each_version_did_in_production_and_why_something_is_not_known() -> None:
+    found = Estimate(value=0.91, low=0.9, high=0.92, n=1_234, positives=90)
+    mine = ServedVersion(version=LIVE, predictions=1_300, labelled=1_234, positives=90, recall=found, roc_auc=found)
+    other = replace(mine, version=BEFORE, roc_auc=None, roc_auc_unknown="the same score for all")
+    run = summary(1)
+    evidence = Evidence(as_of=run.as_of, champion=LIVE, origin="served", served=(mine, other))
+    said = parts(page(live_book(run, recent=(record(run, evidence=evidence),)), "", Site())).text
+    same = "1,300 1,234 90 0.91 (0.9 to 0.92) –"
+    assert f"{LIVE[:12]} {same} 0.91 (0.9 to 0.92) –" in said
+    assert f"{BEFORE[:12]} {same} – the same score for all" in said
 
 
 # --- the table of runs --------------------------------------------------------------------------
