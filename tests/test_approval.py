@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -501,6 +502,31 @@ def test_an_interrupted_approval_that_nobody_goes_on_with_ends_in_time_or_by_com
         "approved by ann@desk, but that was interrupted and not gone on with until "
         f"{noted.approval.until:%Y-%m-%d %H:%M} UTC (after deploy); closed by the next run"
     )
+
+
+@pytest.mark.usefixtures("swift")
+def test_judged_again_and_killed_before_it_is_noted_no_record_names_what_was_written_over(
+    asked: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the gate was given the second time lies there, its digest in no record: that is no sign of tampering."""
+    run = last(asked).run_id
+    api.rollback(asked.root, to="none")
+    keep = RunLog.keep
+
+    def killed(*given: Any, **named: Any) -> None:
+        keep(*given, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunLog, "keep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            api.approve(asked.root, run)
+    assert last(asked).judged is None
+    replayed = {check.name: check for check in api.replay(asked.root, run).checks}
+    assert replayed["verdict"].status is CheckStatus.UNKNOWN
+    assert replayed["verdict"].detail.endswith("or it was judged again and killed")
+    assert api.approve(asked.root, run).status is RunStatus.DEPLOYED
+    assert {check.status for check in api.replay(asked.root, run).checks} == {CheckStatus.OK}
 
 
 KILLED = """

@@ -43,7 +43,7 @@ def judge(scene: Scene) -> Ending | None:
         anchors=scored_anchors(config, scene.store, past, held),
     )
     scene.draft.note(verdict=scene.verdict)
-    scene.runlog.note(scene.draft.record)  # judged again, what the gate was given before is no longer there
+    scene.runlog.note(scene.draft.record)  # judged again, it is of what now lies beside the record
     scene.draft.say(scene.verdict.reason)
     figures.judged(scene, rows, (challenger, champion))
     return _ending_of(scene.verdict)

@@ -38,6 +38,9 @@ def judged(scene: Scene, *given: Any, **named: Any) -> Verdict:
     arguments = inspect.signature(gate.judge).bind(*given, **named).arguments
     found = gate.judge(**arguments)
     rows = len(arguments["holdout"].labels)
+    if scene.draft.record.judged is not None:  # killed between two files, no record has the digest of what is gone
+        scene.draft.note(judged=None)
+        scene.runlog.note(scene.draft.record)
     scene.draft.note(judged=scene.runlog.keep(scene.draft.record, pack(arguments), rows=rows))
     return codec.decode(codec.encode(found), Verdict, source="the verdict")
 
@@ -135,7 +138,7 @@ def _judged(book: _Book) -> tuple[Verdict | None, tuple[Check, ...]]:
     if record.verdict is None:
         return None, ()
     if record.judged is None:
-        said = "what the gate was given was not kept: the run was made by an earlier version of Rehone"
+        said = "what the gate was given was not kept: an earlier version of Rehone made the run, or it was judged again and killed"
         return None, (_unread("verdict", said),)
     try:
         given = unpack(book.runlog.kept(record), source=record.judged.path)
