@@ -172,6 +172,8 @@ def test_an_address_that_hangs_takes_half_of_the_time_that_there_is(project: Pro
         ("heartbeat", "https://a.example/hush hush", "is no address of HTTP: write one that begins with https://"),
         ("webhook", "https://[a.example/hush", "is no address of HTTP: write one that begins with https://"),
         ("webhook", "a.example/hush", "is no address of HTTP: write one that begins with https:// or http://"),
+        ("webhook", "https://a.example:hush/", "is no address of HTTP: write one that begins with https:// or http://"),
+        ("webhook", "https://hush@a.example/x", "holds a user, who is not sent: write the address without what"),
         ("heartbeat", "https://hush@a.example/", "holds a user, who is not sent: write the address without what"),
     ],
 )

@@ -426,6 +426,7 @@ def test_a_gateway_behind_a_password_is_sent_it_from_its_file(live: Project, gat
     [
         ('pushgateway = "http://me@127.0.0.1:9091"', "pushgateway holds a user: set pushgateway_user and"),
         ('pushgateway = "http://me:hush@127.0.0.1:9091"', "pushgateway holds a user: set pushgateway_user and"),
+        ('pushgateway = "me:hush@127.0.0.1:9091"', "pushgateway holds a user: set pushgateway_user and"),
         ('pushgateway = "127.0.0.1:9091"\npushgateway_user = "me"', "belong together: set both, or none"),
         ('pushgateway_user = "me"\npushgateway_password_file = "x"', "pushes to pushgateway: name that address"),
         (

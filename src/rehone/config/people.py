@@ -24,6 +24,8 @@ AlertName = Literal[
     "stale",
     "regret",
 ]
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
+_USER = re.compile(r"([^/]*//)?[^/?#]*@")
 _QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 
@@ -39,9 +41,14 @@ def host_alone(address: str | None) -> str | None:
 def _is_http(address: str) -> bool:
     try:
         split = urlsplit(address)
-    except ValueError:
+        return (
+            split.scheme in ("http", "https")
+            and bool(split.hostname)
+            and split.port != 0
+            and not _BLANK.search(address)
+        )
+    except ValueError:  # brackets that do not close, or a port that is none
         return False
-    return split.scheme in ("http", "https") and bool(split.hostname) and not re.search(r"\s", address)
 
 
 class Health(Section):
@@ -113,8 +120,8 @@ class Alerts(Section):
             value = getattr(self, key)
             if value is not None and not _is_http(value):
                 raise ValueError(f"{key} is no address of HTTP: write one that begins with https:// or http://")
-        if self.heartbeat is not None and "@" in urlsplit(self.heartbeat).netloc:
-            raise ValueError("heartbeat holds a user, who is not sent: write the address without what stands before @")
+            if value is not None and "@" in urlsplit(value).netloc:
+                raise ValueError(f"{key} holds a user, who is not sent: write the address without what stands before @")
         return self
 
     @model_validator(mode="after")
@@ -143,7 +150,7 @@ class Metrics(Section):
     @model_validator(mode="after")
     def _who_pushes(self) -> Metrics:
         user, file = self.pushgateway_user, self.pushgateway_password_file
-        if self.pushgateway is not None and "@" in self.pushgateway.partition("://")[2].partition("/")[0]:
+        if self.pushgateway is not None and _USER.match(self.pushgateway):
             raise ValueError("pushgateway holds a user: set pushgateway_user and pushgateway_password_file instead")
         if (user is None) is not (file is None):
             raise ValueError("pushgateway_user and pushgateway_password_file belong together: set both, or none")
