@@ -385,7 +385,7 @@ def test_of_too_many_ended_sessions_none_comes_back(
     for _ in range(6):
         made.append((sessions.begin("left"), sessions.begin("stays")))
         moment[0] += timedelta(minutes=1)
-    for left, _ in made:
+    for left, _ in (*made, made[0]):
         sessions.end(left)
     assert len(sessions.ended) == 3
     assert [sessions.visitor(left) for left, _ in made] == [None] * 6

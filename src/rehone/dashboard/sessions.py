@@ -38,6 +38,8 @@ class Ended:
 
     def add(self, session: str, until: float, now: float) -> None:
         """Remember that a session was ended; those whose time is over are forgotten."""
+        if self.holds(session, until):
+            return  # remembered once more, it might be the one by which all end, and others come back
         self._until = {one: end for one, end in self._until.items() if end > now} | {session: until}
         if len(self._until) > MOST_ENDED:
             first = min(self._until, key=self._until.__getitem__)
