@@ -270,6 +270,8 @@ def test_what_is_tried_again_within_an_hour_is_one_start() -> None:
     assert (found.status, found.limit, found.n) == (OK, 3.0, 3)
     hourly = [run(1 + hours / 24) for hours in range(9, -1, -1)]
     assert check(of(*hourly), "overdue").limit == pytest.approx(3 / 24)
+    often = check(of(*(run(n / 144) for n in range(60, 0, -1))), "overdue")
+    assert often.detail.startswith("the newest run started 10 minutes ago, at most 3 hours are expected")
 
 
 def test_after_eleven_starts_of_another_schedule_that_one_is_the_usual() -> None:

@@ -176,15 +176,16 @@ def _run_time(seconds: Sequence[float]) -> Check:
 
 def _overdue(runs: Sequence[RunSummary], as_of: datetime) -> Check:
     """Say whether a run should have started since the newest one; only a clock that goes on between runs can."""
-    check, starts = Check(name="overdue", status=UNKNOWN), counts.starts(runs)
+    check, started = Check(name="overdue", status=UNKNOWN), counts.started(runs)
     if any(run.started_at > as_of for run in runs):
         said = "a run started after the day that is looked at, as one that replays the past does"
         return replace(check, detail=f"{said}: whether the next one is due is not known")
+    starts = counts.starts(started)
     gaps = counts.gaps_days(starts)
     check = replace(check, n=len(gaps))
-    if not starts:
+    if not started:
         return replace(check, detail="no run of the present has started yet")
-    age = (as_of - starts[-1]) / timedelta(days=1)
+    age = (as_of - started[-1]) / timedelta(days=1)
     check, said = replace(check, value=age), f"the newest run started {_while(age)} ago"
     if len(gaps) < FEWEST_TIMES:
         few = f"{_count(len(gaps), 'gap')} between starts {'is' if len(gaps) == 1 else 'are'} too few to compare"

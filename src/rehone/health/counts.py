@@ -28,14 +28,18 @@ def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
     return tuple(run.seconds for run in trained if run.seconds is not None)
 
 
-def starts(runs: Iterable[RunSummary]) -> tuple[datetime, ...]:
-    """Return when the newest runs of the present started, oldest first; at most `NEWEST_STARTS`.
+def started(runs: Iterable[RunSummary]) -> list[datetime]:
+    """Return when runs of the present started, oldest first; one of a day long past is a replay."""
+    return sorted(run.started_at for run in runs if run.started_at - run.as_of < OF_ITS_DAY)
+
+
+def starts(moments: Iterable[datetime]) -> tuple[datetime, ...]:
+    """Return the newest starts of the schedule among moments in order; at most `NEWEST_STARTS`.
 
     What starts within `ONE_START` after another is one start with it: it was tried again, by a person or a scheduler.
-    A run that was made of a day long past is a replay, and no start of the schedule.
     """
     found: list[datetime] = []
-    for at in sorted(run.started_at for run in runs if run.started_at - run.as_of < OF_ITS_DAY):
+    for at in moments:
         if not found or at - found[-1] >= ONE_START:
             found.append(at)
     return tuple(found[-NEWEST_STARTS:])
