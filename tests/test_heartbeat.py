@@ -112,7 +112,7 @@ def test_a_run_that_waits_for_a_person_gives_its_sign_when_it_begins_to(project:
     assert _tell(config, waiting) == "a sign of life was given"
     answered = replace(waiting, status=RunStatus.DEPLOYED, finished_at=NOON + timedelta(days=2))
     assert _tell(config, answered, after=timedelta(days=2)) == (
-        "no sign of life: it was given when the run began to wait"
+        "no sign of life: its time was when the run began to wait"
     )
     assert len(outside.asked) == 1
 

@@ -62,7 +62,7 @@ class HeartbeatListener:
         if record.status is RunStatus.FAILED:
             return "no sign of life: the run failed"
         if record.approval is not None and record.status is not None:
-            return "no sign of life: it was given when the run began to wait"
+            return "no sign of life: its time was when the run began to wait"
         if why := self._ask(record):
             now, project = self._clock(), self._config.project.name
             journal = Journal(self._config)
