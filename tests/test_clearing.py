@@ -249,6 +249,25 @@ def test_the_doctor_sweeps_what_killed_runs_left(refused: Project) -> None:
     assert not path.with_name(path.stem).exists()
 
 
+def test_the_doctor_goes_on_where_what_killed_runs_left_is_of_another_user(
+    refused: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = (refused.root / "runs").rglob(f"{told(refused)[0].run_id}.json")
+    path.with_name(path.stem).mkdir()
+    (path.with_name(path.stem) / "rows.parquet").write_bytes(b"rows")
+
+    def refuse(_: Disk, path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Disk, "remove_tree", refuse)
+    (left,) = (check for check in api.doctor(refused.root) if check.name == "repair")
+    assert left.status is CheckStatus.WARN
+    assert left.sentence == (
+        "what killed runs left beside their records cannot be removed (Operation not permitted: "
+        f"{path.with_name(path.stem)}): it does no harm; remove it as the user who ran them, or give write permission"
+    )
+
+
 KILLED = """
 import os, signal, sys
 from rehone import api

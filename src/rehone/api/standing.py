@@ -247,6 +247,20 @@ def _heal(store: Store, runlog: RunLog, config: Config) -> list[Check]:
 
 def _swept(config: Config, runlog: RunLog) -> Iterator[Check]:
     """Remove what killed processes left beside closed records, and say so."""
-    if swept := Clearance.of(config, runlog.lines()).sweep():
+    try:
+        swept = Clearance.of(config, runlog.lines()).sweep()
+    except PermissionError as error:
+        yield _not_swept(error)
+        return
+    if swept:
         said = f"{swept} {'file or folder' if swept == 1 else 'files and folders'} of killed runs removed beside their records"
         yield Check(name="repair", status=CheckStatus.WARN, detail=said)
+
+
+def _not_swept(error: PermissionError) -> Check:
+    return Check(
+        name="repair",
+        status=CheckStatus.WARN,
+        detail=f"what killed runs left beside their records cannot be removed ({error.strerror}: {error.filename})",
+        remedy="it does no harm; remove it as the user who ran them, or give write permission",
+    )
