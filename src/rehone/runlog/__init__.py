@@ -30,8 +30,8 @@ from rehone.disk import Disk
 from rehone.errors import Corrupt, NotFound, StoreError, Unreachable
 from rehone.objects import disk_for
 from rehone.places import Place
-from rehone.records import Check, DataFile, Figures, RunRecord, RunStatus, short_id
-from rehone.runlog import clearing, ledger, proving
+from rehone.records import Check, DataFile, Figures, RunRecord, RunStatus
+from rehone.runlog import clearing, ledger, orphans, proving
 from rehone.runlog.ledger import Line
 
 __all__ = ["LEDGER", "Line", "RunLog", "refuse_lost_store"]
@@ -206,9 +206,9 @@ class RunLog:
         self._restore_lines()
         closed = []
         for record in self.unfinished():
-            if (until := _open_until(record)) is not None and now < until:
+            if (until := orphans.open_until(record)) is not None and now < until:
                 continue
-            status, said = _orphaned(record)
+            status, said = orphans.ended(record)
             ended = replace(record, status=status, finished_at=now, staged_until=None, sentence=said)
             self.finish(ended)
             closed.append(ended)
@@ -357,27 +357,6 @@ class RunLog:
 
 def _id_in(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".json")
-
-
-def _open_until(record: RunRecord) -> datetime | None:
-    """Return until when a record may stay open without a process."""
-    return record.staged_until if record.approval is None else record.approval.until
-
-
-def _orphaned(record: RunRecord) -> tuple[RunStatus, str]:
-    """Say how a run ends that nobody goes on with."""
-    approval, last = record.approval, record.stages[-1].name if record.stages else "its first stage"
-    if record.waits and approval is not None:
-        until = f"{approval.until:%Y-%m-%d %H:%M} UTC"
-        return RunStatus.INCONCLUSIVE, (
-            f"nobody approved or rejected version {short_id(record.version)} until {until}; closed by the next run"
-        )
-    said = f"killed: process {record.pid} on {record.host} ended before the run did"
-    if approval is not None:
-        said = f"approved by {approval.by}, but that was interrupted and not gone on with until {approval.until:%Y-%m-%d %H:%M} UTC"
-    elif record.staged_until is not None:
-        said = f"left alone: nobody made its next stage until {record.staged_until:%Y-%m-%d %H:%M:%S} UTC"
-    return RunStatus.FAILED, f"{said} (after {last}); closed by the next run"
 
 
 def _is_closed(data: bytes, source: str) -> bool:
