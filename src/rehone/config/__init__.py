@@ -3,6 +3,7 @@
 from rehone.config.databases import duckdb_file, is_database, is_duckdb
 from rehone.config.editing import difference, with_keys
 from rehone.config.outside import Storage, Trackers
+from rehone.config.promotion import Deploy, Gate
 from rehone.config.reading import import_class, load_config, parse_config
 from rehone.config.replays import Backtest
 from rehone.config.sections import (
@@ -10,8 +11,6 @@ from rehone.config.sections import (
     CONFIG_NAME,
     Config,
     Data,
-    Deploy,
-    Gate,
     Project,
     Trigger,
     section_model,
