@@ -90,9 +90,10 @@ def ranking(scores: ArrayLike, labels: ArrayLike, **terms: Unpack[Terms]) -> tup
     """Return ROC-AUC, and why it is not known.
 
     `scores` (n,) rank rows, `labels` (n,) are 0 or 1; rows with either of them not finite are
-    left out, and of very many of a class an even share is taken. The interval is DeLong's; with blocks that of the delete-one-block jackknife with
-    t(D - 1), never narrower than DeLong's. Where no row is out of place both have no width,
-    and it is Wilson's of as many pairs of a positive and a negative as share no row.
+    left out, and of more than `MOST_RANKED` of a class an even share is taken. The interval is
+    DeLong's; with blocks that of the delete-one-block jackknife with t(D - 1), never narrower
+    than DeLong's. Where no row is out of place both have no width, and it is Wilson's of as
+    many pairs of a positive and a negative as share no row.
     """
     given, label = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     known = _some(np.isfinite(given) & np.isfinite(label), label == 1)
