@@ -856,6 +856,22 @@ def test_readers_see_each_row_at_most_once_and_in_the_end_all(tmp_path: Path) ->
     assert ids(tmp_path) == [f"{name}-{i:04}-{j}" for name, i, j in everything]
 
 
+def test_a_draft_that_its_writer_finishes_while_a_sweep_looks_is_left_to_it(tmp_path: Path) -> None:
+    """The sweep has listed it, and it is gone when its age is asked for; what is old beside it is removed."""
+    write(tmp_path, "one", [["a"], ["b"]])
+    folder = Log(tmp_path).files()[0].parent
+    old = folder / ".two.1-2.parquet.99.new"
+    old.write_bytes(b"half")
+
+    class Slow(SwiftDisk):
+        def names(self, path: Path) -> list[str]:
+            return [".two.2-2.parquet.99.new", *super().names(path)]
+
+    sweep(tmp_path, later(2), disk=Slow())
+    assert not old.exists()
+    assert ids(tmp_path) == ["a", "b"]
+
+
 CHILD = """
 import mmap, struct, sys, threading, time
 from datetime import UTC, datetime

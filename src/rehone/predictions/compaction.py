@@ -124,7 +124,11 @@ class Compaction:
                 self._disk.unlink(folder / part.name)
 
     def _old(self, path: Path) -> bool:
-        return self._clock().timestamp() - path.stat().st_mtime > COVERED_SECONDS
+        """Say whether a file has lain there for long; one that its writer has finished or removed meanwhile has not."""
+        try:
+            return self._clock().timestamp() - path.stat().st_mtime > COVERED_SECONDS
+        except FileNotFoundError:
+            return False
 
     def _live(self, folder: Path) -> tuple[Segments, ...]:
         return holding(folder, self._disk.names(folder)).live
