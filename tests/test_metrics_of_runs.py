@@ -442,6 +442,13 @@ def test_a_user_without_a_password_or_in_the_address_is_refused(keys: str, said:
     assert "hush" not in str(caught.value)
 
 
+def test_an_address_whose_port_is_none_is_said_by_its_place(live: Project) -> None:
+    config = live.configure(metrics={"pushgateway": "http://127.0.0.1:x"})
+    with pytest.raises(RehoneError) as caught:
+        MetricsListener(config).tell_run(_run_of(config), b"")
+    assert str(caught.value) == "figures cannot be written to http://127.0.0.1:x: nonnumeric port: 'x'"
+
+
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that even root may not write into")
 def test_a_folder_that_may_not_be_written_is_said(live: Project) -> None:
     config = live.configure(metrics={"textfile": "/sys/kernel/story.prom"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -59,7 +60,7 @@ class MetricsListener:
         for place, write in self._places().items():
             try:
                 write(made)
-            except (OSError, ValueError, RehoneError) as error:  # an address that is none is a ValueError
+            except (OSError, ValueError, HTTPException, RehoneError) as error:  # an address that is none is one of two
                 failed.append(f"figures cannot be written to {without_password(place)}: {_cause(error)}")
             else:
                 written.append(place)
