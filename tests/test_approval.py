@@ -524,7 +524,7 @@ def test_judged_again_and_killed_before_it_is_noted_no_record_names_what_was_wri
     assert last(asked).judged is None
     replayed = {check.name: check for check in api.replay(asked.root, run).checks}
     assert replayed["verdict"].status is CheckStatus.UNKNOWN
-    assert replayed["verdict"].detail.endswith("or it was judged again and killed")
+    assert replayed["verdict"].detail.endswith("or it was interrupted while it judged again")
     assert api.approve(asked.root, run).status is RunStatus.DEPLOYED
     assert {check.status for check in api.replay(asked.root, run).checks} == {CheckStatus.OK}
 

@@ -138,7 +138,7 @@ def _judged(book: _Book) -> tuple[Verdict | None, tuple[Check, ...]]:
     if record.verdict is None:
         return None, ()
     if record.judged is None:
-        said = "what the gate was given was not kept: an earlier version of Rehone made the run, or it was judged again and killed"
+        said = "what the gate was given was not kept: an earlier version of Rehone made the run, or it was interrupted while it judged again"
         return None, (_unread("verdict", said),)
     try:
         given = unpack(book.runlog.kept(record), source=record.judged.path)
