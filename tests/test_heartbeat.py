@@ -22,8 +22,9 @@ from rehone.errors import ConfigError
 from rehone.integrations import alerts
 from rehone.integrations.alerts import HeartbeatListener, State
 from rehone.observers import DEPLOYMENT, WAITING, Missed, Outbox
-from rehone.records import Approval, Check, CheckStatus, Delivery, RunRecord, RunStatus
+from rehone.records import Approval, Check, CheckStatus, Delivery, RunRecord, RunStatus, Stage
 from rehone.report.told import Told
+from rehone.store import Store
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -80,6 +81,7 @@ def _ended(name: str = "one", status: RunStatus | None = RunStatus.SKIPPED) -> R
         rehone_version="0",
         config_sha256="",
         config={},
+        stages=(Stage(name="look", sentence="", seconds=1.0),),
     )
 
 
@@ -220,6 +222,17 @@ def test_a_run_gives_a_sign_and_nothing_keeps_the_path_of_its_address(
     said_all = capfd.readouterr()
     assert b"hush" not in kept
     assert "hush" not in said_all.out + said_all.err
+
+
+def test_runs_that_stand_aside_for_one_that_hangs_give_no_sign(live: Project, outside: Listener) -> None:
+    """They end as skipped, and nothing is looked at any more."""
+    config = _config(live, outside)
+    with Store.of(config).lock("one-that-hangs"):
+        aside = live.run(71)
+    assert (aside.status, aside.stages) == (RunStatus.SKIPPED, ())
+    (delivery,) = observers.deliveries(config, aside.run_id)
+    assert delivery.link == "no sign of life: the run stood aside for another"
+    assert outside.asked == []
 
 
 def test_a_test_asks_for_it_too_and_sending_what_waits_does_not(

@@ -53,7 +53,9 @@ class HeartbeatListener:
         self._clock = clock
 
     def tell_run(self, record: RunRecord, file: bytes) -> str:
-        """Give a sign of life, unless the run failed; return what became of it.
+        """Give a sign of life, unless the run failed or stood aside for another; return what became of it.
+
+        One that hangs holds the lock, and all that start after it stand aside: then nothing is alive.
 
         Raises:
             Missed: it did not get through, or it is too late for it; it is listed among the alerts.
@@ -61,6 +63,8 @@ class HeartbeatListener:
         del file
         if record.status is RunStatus.FAILED:
             return "no sign of life: the run failed"
+        if record.status is not None and not record.stages:
+            return "no sign of life: the run stood aside for another"
         if record.approval is not None and record.status is not None:
             return "no sign of life: its time was when the run began to wait"
         if why := self._ask(record):
