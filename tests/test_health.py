@@ -25,6 +25,7 @@ from rehone.records import (
     RunSummary,
     TriggerKind,
 )
+from rehone.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 OK, WARN, ACT, UNKNOWN = CheckStatus.OK, CheckStatus.WARN, CheckStatus.ACT, CheckStatus.UNKNOWN
@@ -252,7 +253,7 @@ def test_the_next_run_is_overdue_after_three_times_the_median_between_starts(
     if status is ACT:
         assert found.sentence == (
             "the newest run started 3.01 days ago, at most 3 days are expected, 3 times the median between the 4 newest "
-            "starts: look whether cron, or whatever else starts runs, still does"
+            "starts: look whether cron, or whatever else starts runs, still does, and with `rehone status` whether one hangs"
         )
 
 
@@ -278,6 +279,17 @@ def test_after_eleven_starts_of_another_schedule_that_one_is_the_usual() -> None
     hourly, daily = [run(40 + n / 24) for n in range(90, 0, -1)], [run(n) for n in range(39, 28, -1)]
     assert check(of(*hourly, *daily), "overdue").limit == pytest.approx(3)
     assert check(of(*hourly, *daily[:-2]), "overdue").limit == pytest.approx(3 / 24)
+
+
+def test_runs_that_stand_aside_for_one_that_hangs_are_no_starts(project: Project) -> None:
+    """They end as skipped, day after day, and nothing is looked at."""
+    config = project.configure()
+    with Store.of(config, make=True).lock("one-that-hangs"):
+        project.run(71)
+    (aside,) = api.runs(project.root)
+    aside = replace(aside, as_of=NOW, started_at=NOW - timedelta(hours=1))
+    found = check(of(*(run(4 + before) for before in (3, 2, 1, 0)), aside), "overdue")
+    assert (found.status, found.value) == (ACT, pytest.approx(4))
 
 
 def test_runs_that_replay_the_past_are_no_starts_and_leave_it_unknown_on_their_own_day() -> None:

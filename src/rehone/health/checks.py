@@ -200,7 +200,9 @@ def _overdue(runs: Sequence[RunSummary], as_of: datetime) -> Check:
         limit=SLOW * usual,
         baseline=usual,
         detail=said,
-        remedy="look whether cron, or whatever else starts runs, still does" if late else "",
+        remedy="look whether cron, or whatever else starts runs, still does, and with `rehone status` whether one hangs"
+        if late
+        else "",
     )
 
 

@@ -29,8 +29,16 @@ def run_seconds(runs: Iterable[RunSummary]) -> tuple[float, ...]:
 
 
 def started(runs: Iterable[RunSummary]) -> list[datetime]:
-    """Return when runs of the present started, oldest first; one of a day long past is a replay."""
-    return sorted(run.started_at for run in runs if run.started_at - run.as_of < OF_ITS_DAY)
+    """Return when runs of the present started, oldest first.
+
+    One of a day long past is a replay. One that stood aside for another did nothing: where that one hangs, all do.
+    """
+    return sorted(r.started_at for r in runs if r.started_at - r.as_of < OF_ITS_DAY and not _stood_aside(r))
+
+
+def _stood_aside(run: RunSummary) -> bool:
+    """Say whether a run ended before it decided anything, since another one was under way."""
+    return run.status is RunStatus.SKIPPED and run.trigger is None and not run.reason
 
 
 def starts(moments: Iterable[datetime]) -> tuple[datetime, ...]:
