@@ -355,6 +355,7 @@ def test_a_session_ends_after_twelve_hours_or_with_its_token_or_its_server(clock
     assert replace(sessions, clock=lambda: clock() + LASTS).visitor(cookie) is None
     assert replace(sessions, token=b"another-token-of-many-letters").visitor(cookie) is None
     assert Sessions(TOKEN.encode(), clock).visitor(cookie) is None
+    assert TOKEN not in repr(sessions)
 
 
 def test_an_ended_session_is_remembered_until_its_time_and_no_longer(clock: Callable[[], datetime]) -> None:

@@ -60,9 +60,9 @@ class Sessions:
     Which sessions were ended is known to this process alone: were cookies good beyond it, an ended one would be again.
     """
 
-    token: bytes
+    token: bytes = field(repr=False)
     clock: Callable[[], datetime]
-    start: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    start: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
     ended: Ended = field(default_factory=Ended)
 
     def admits(self, given: bytes) -> bool:
