@@ -295,6 +295,16 @@ def test_the_label_rate_is_that_of_matured_rows_else_that_of_the_rows_to_learn_f
     assert brief(replace(first, evidence=Evidence(as_of=START, champion="c", recall=recall))).label_rate == 0.2
 
 
+def test_judged_again_no_champion_is_told_to_have_done_what_another_did() -> None:
+    seen = Estimate(value=0.9, low=0.8, high=0.95, n=50, positives=10)
+    looked = replace(
+        judged(Outcome.PASS), champion="c", evidence=Evidence(as_of=START, champion="c", recall=seen, roc_auc=seen)
+    )
+    assert (brief(looked).recall, brief(looked).roc_auc) == (seen, seen)
+    again = brief(replace(looked, champion="d"))
+    assert (again.champion, again.recall, again.roc_auc) == ("d", None, None)
+
+
 def test_the_time_in_which_a_person_was_waited_for_is_not_run_time() -> None:
     begun = record(1, RunStatus.DEPLOYED)
     approval = Approval(

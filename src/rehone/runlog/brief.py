@@ -64,20 +64,27 @@ def _with_evidence(told: RunSummary, record: RunRecord) -> RunSummary:
     if evidence is None:
         return told
     worst = _worst(evidence, record.config.get("trigger", {}).get("ignore", ()))
+    mine = record.verdict is None or evidence.champion == record.champion
     return replace(
-        told,
+        _with_performance(told, evidence) if mine else told,  # judged again, the champion is another than was looked at
         age_days=evidence.age_days,
         rows=evidence.rows,
         window=evidence.window,
-        recall=evidence.recall,
-        cost_per_1000=evidence.cost_per_1000,
-        roc_auc=evidence.roc_auc,
-        estimated_recall=evidence.estimated.recall if evidence.estimated else None,
         label_rate=_label_rate(evidence.recall, record.data_checks),
         worst_feature=worst.feature if worst else None,
         worst_psi=worst.psi if worst else None,
         drift_acts=_drift_acts(record.trigger),
         newest_label=evidence.newest_label,
+    )
+
+
+def _with_performance(told: RunSummary, evidence: Evidence) -> RunSummary:
+    return replace(
+        told,
+        recall=evidence.recall,
+        cost_per_1000=evidence.cost_per_1000,
+        roc_auc=evidence.roc_auc,
+        estimated_recall=evidence.estimated.recall if evidence.estimated else None,
     )
 
 
