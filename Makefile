@@ -49,7 +49,7 @@ bench-serve: $(READY)  ## the model service against what others use, as ratios f
 	$(BIN)/python bench/serve/run.py
 
 proof: $(READY)  ## the service under load: versions swapped, a worker killed, and beside the tutorial way
-	$(BIN)/python bench/serve/swap.py --swaps 10
+	$(BIN)/python bench/serve/swap.py --swaps 5
 	$(BIN)/python bench/serve/kill.py --times 2
 	$(BIN)/python bench/serve/run.py --quick
 
