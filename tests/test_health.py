@@ -71,6 +71,26 @@ def test_one_refused_of_five_is_within_the_limit_of_a_fifth() -> None:
     assert check(found, "gate_failures").status is OK
 
 
+def test_where_the_gate_let_all_pass_it_says_so_and_counts_no_zero() -> None:
+    assert check(of(lived(2), lived(1)), "gate_failures").sentence == (
+        "the gate let all of the newest 2 challengers pass; up to 20 % refused are expected"
+    )
+
+
+def test_what_is_within_its_limit_says_the_limit_as_one() -> None:
+    found = of(*(lived(n, 0.9, seconds=60.0) for n in range(4, 0, -1)))
+    assert check(found, "declines").detail == (
+        "0 retrains in a row went live with a smaller ROC-AUC than the one before, the limit is 3"
+    )
+    assert check(found, "run_time").detail == (
+        "the newest run that trained took 60 s, the median of those before is 60 s, the limit is 3 times that"
+    )
+
+
+def test_one_day_that_was_looked_at_is_one() -> None:
+    assert ", in 1 day that was looked at, while " in check(of(looked(1)), "false_alarms").detail
+
+
 def test_two_refused_of_five_need_a_person() -> None:
     found = check(of(*(lived(n) for n in range(9, 6, -1)), lost(2), lost(1)), "gate_failures")
     assert (found.status, found.value, found.limit, found.n) == (ACT, 0.4, 0.2, 5)

@@ -78,7 +78,12 @@ def _gate_failures(found: Health, limit: float | None) -> Iterator[Check]:
         return
     said = f"the gate did not let {found.refused} of the newest {_count(found.judged, 'challenger')} pass "
     said += f"({_percent(found.gate_failure_share)}), at most {_percent(limit)} is expected"
-    if found.gate_failure_share <= limit:
+    if not found.refused:
+        newest = f"all of the newest {_count(found.judged, 'challenger')}" if found.judged > 1 else "the one challenger"
+        yield replace(
+            check, status=OK, detail=f"the gate let {newest} pass; up to {_percent(limit)} refused are expected"
+        )
+    elif found.gate_failure_share <= limit:
         yield replace(check, status=OK, detail=said)
     elif found.judged < FEWEST_JUDGED:
         yield replace(check, status=WARN, detail=f"{said}; fewer than {FEWEST_JUDGED} are few to go by")
@@ -93,7 +98,7 @@ def _declines(found: Health, values: Sequence[float], limit: int | None) -> Iter
     check = Check(name="declines", status=OK, value=found.declines, limit=limit, n=len(values))
     if found.declines < limit:
         said = f"{_count(found.declines, 'retrain')} in a row went live with a smaller ROC-AUC than the one before"
-        yield replace(check, detail=f"{said}, {limit} would be said")
+        yield replace(check, detail=f"{said}, the limit is {limit}")
         return
     falling = ", ".join(f"{value:.4f}" for value in values[-found.declines - 1 :][-6:])
     yield replace(
@@ -112,7 +117,7 @@ def _false_alarms(found: Health, accepted: float) -> Check:
         return replace(check, status=UNKNOWN, value=None, limit=None, detail="drift was not measured in the past year")
     said = (
         f"{_count(found.alarms, 'drift alarm')} that no better challenger proved right, in "
-        f"{_count(int(found.days), 'day')} that were looked at, while {found.alarms_accepted:.2g} by chance is accepted "
+        f"{_count(int(found.days), 'day')} that {'was' if int(found.days) == 1 else 'were'} looked at, while {found.alarms_accepted:.2g} by chance is accepted "
         f"(trigger.false_alarms_per_year is {accepted:g})"
     )
     if found.alarms < 2 or _at_least(found.alarms, found.alarms_accepted) >= BY_CHANCE:
@@ -167,7 +172,7 @@ def _run_time(seconds: Sequence[float]) -> Check:
         value=newest,
         limit=SLOW * usual,
         baseline=usual,
-        detail=f"the newest run that trained took {_span(newest)}, the median of those before is {_span(usual)}, {SLOW:g} times that is said",
+        detail=f"the newest run that trained took {_span(newest)}, the median of those before is {_span(usual)}, the limit is {SLOW:g} times that",
         remedy="`rehone show` of that run says which stage took it: more rows, fewer cores, or a machine that is shared"
         if slow
         else "",
