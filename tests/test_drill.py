@@ -6,14 +6,18 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 from conftest import Project
 from rehone import api
 from rehone.cli.endings import main
 from rehone.drill import _apart_from_honest
+from rehone.drill.ground import Twisted
 from rehone.records import CheckStatus, DrillReport, Sabotage
 
 ROWS = 90
@@ -181,6 +185,12 @@ def test_doctor_deep_tells_what_a_drill_let_through(ground: Project, monkeypatch
     ]
     assert found[0].detail == "1 sabotages were caught on 900 held-out rows, 2 let through"
     assert [c for c in api.doctor(ground.root, heal=False) if c.name == "drill"] == []
+
+
+def test_a_twisted_model_answers_for_shuffled_columns_as_the_model_below_it() -> None:
+    """Else each run of a drill would warn that it goes on without its figures."""
+    below: Any = SimpleNamespace(score=lambda matrix: matrix[:, 0])
+    assert list(Twisted(below, np.array([0.9])).score(np.array([[0.2, 1.0]]))) == [0.2]
 
 
 def test_what_stops_an_honest_challenger_too_has_caught_nothing() -> None:

@@ -143,10 +143,14 @@ class Twisted:
         del rows
         return self.scores
 
+    def score(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the model below says: of rows that nobody holds out, as figures ask about, nothing is twisted."""
+        return self.like.score(matrix)
+
 
 def twisted(search: train.Search, scores: NDArray[np.float64]) -> Any:
     """Return a search whose winner gives these scores to the held-out rows."""
-    model: Any = Twisted(search.predictor, scores)  # which has all of a predictor that a gate asks for
+    model: Any = Twisted(search.predictor, scores)  # which has all of a predictor that a gate and figures ask for
     return replace(search, predictor=model)
 
 
