@@ -458,13 +458,32 @@ def test_challengers_stand_beside_what_champions_did_in_production(metric: Metri
     assert f"2026-01-31: champion cccccccccccc, {said}, 20 positives among labels that came due" in marks(chart)
     assert "champion, labels that came due" in texts(chart)
     assert chart.said.endswith(
-        "Dashed is the champion of each day on labels that had come due by then, which need not be rows of the holdout; the "
-        "band is its interval."
+        "Dashed is the champion that each run found, at a retrain the one before it, on labels that had come due by then, "
+        "which need not be rows of the holdout; the band is its interval."
     )
     value, bounds = said.rstrip(")").split(" ", 1)[1].split(" (")
     row = dict(zip(chart.columns[:8], chart.rows[0], strict=False))
     assert (row["as of"], row["ending"], row["challenger"]) == ("2026-01-31", "skipped", "–")
     assert chart.rows[0][7:9] == (value, bounds)
+
+
+def test_a_champion_that_was_measured_once_has_a_band_too() -> None:
+    seen = Estimate(value=0.75, low=0.6, high=0.9, n=100, positives=20)
+    once, twice = [
+        charts.trend([judged(0, 0.9), *(replace(run(place), recall=seen) for place in places)], None, "recall")
+        for places in ((1,), (1, 2))
+    ]
+    for drawing in drawings(once):
+        (band,) = [line for line in drawing.iter("line") if line.get("stroke-width") == "9"]
+        assert abs(float(band.attrib["y2"])) > 20
+    assert not [line for drawing in drawings(twice) for line in drawing.iter("line") if line.get("stroke-width") == "9"]
+
+
+def test_an_interval_that_reaches_into_the_drawing_from_far_below_does_not_stretch_it() -> None:
+    far = replace(judged(2, 0.3, RunStatus.REJECTED), roc_auc_interval=(0.2, 0.8))
+    drawn = [charts.trend([judged(0, 0.9), judged(1, 0.92), *more], None, "roc_auc") for more in ((), (far,))]
+    alone, beside = [{text for text in texts(chart) if re.fullmatch(r"0\.\d+", text)} for chart in drawn]
+    assert alone == beside
 
 
 def test_runs_that_never_ranked_labels_that_came_due_draw_no_champion_and_keep_the_same_rows_in_the_table() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,12 +209,15 @@ def _moments(points: Sequence[Row], beside: Sequence[Row]) -> list[datetime]:
 def _reach(points: Sequence[Row], beside: Sequence[Row]) -> tuple[list[float], float, float]:
     """Return the values that the axis shows: all of what was live, and what of the refused is not far from it.
 
-    One challenger that is far worse would otherwise press all others into a line.
+    One challenger that is far worse, or its interval, would otherwise press all others into a line.
     """
     core = _numbers([row for row in points if row["live"]], beside) or _numbers(points, beside)
     span = max(core) - min(core)
     least, most = min(core) - 1.5 * span, max(core) + 1.5 * span
-    near = [x for x in _numbers(points, beside) if least <= x <= most] if span else _numbers(points, beside)
+    if not span:
+        least, most = -math.inf, math.inf
+    within = [row for row in points if row["live"] or least <= row["value"] <= most]
+    near = [x for x in _numbers(within, beside) if least <= x <= most]
     return near, min(near), max(near)
 
 
@@ -232,7 +236,9 @@ def _beside_layers(beside: Sequence[Row], y: Spec) -> list[Spec]:
     line = {"type": "line", "color": "var(--second)", "strokeWidth": 1.2, "strokeDash": [4, 3]}
     point = {"type": "point", "color": "var(--second)", "fill": "var(--panel)", "size": 26, "opacity": 1}
     banded = [row for row in beside if row["low"] is not None]
-    area = {"type": "area", "color": "var(--second)", "opacity": 0.14}
+    alone = len(banded) == 1  # of which an area would show nothing
+    area = {"type": "rule", "strokeWidth": 9} if alone else {"type": "area"}
+    area |= {"color": "var(--second)", "opacity": 0.14}
     return [
         {"data": data(banded), "mark": area, "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}}},
         {"data": data(beside), "mark": line, "encoding": {"y": y}},
@@ -272,8 +278,8 @@ def _beyond(points: Sequence[Row], y: Spec) -> Spec:
 
 
 _DASHED = (
-    " Dashed is the champion of each day on labels that had come due by then, which need not be rows of the holdout; the "
-    "band is its interval."
+    " Dashed is the champion that each run found, at a retrain the one before it, on labels that had come due by then, "
+    "which need not be rows of the holdout; the band is its interval."
 )
 
 
