@@ -652,6 +652,15 @@ def test_deployments_stand_on_the_day_they_were_made_where_one_was_made_by_hand(
     assert "made on" in texts(chart)
 
 
+def test_what_is_live_since_minutes_is_drawn_up_to_now_and_no_further() -> None:
+    log = [deployed(1, "a" * 64, 0, as_of=START - 300 * DAY), deployed(2, "b" * 64, 1 / 24, as_of=None)]
+    now = START + DAY / 24 + timedelta(minutes=3)
+    chart = charts.deployments(log, START - 300 * DAY, now)
+    drawn = {text for text in texts(chart) if re.search(r"\d\d:\d\d$", text)}
+    assert drawn
+    assert max(drawn) <= "01-01 01:03"
+
+
 def test_what_a_run_put_live_is_drawn_from_what_it_found_to_what_replaced_it() -> None:
     chart = charts.course(OF_RUN, "run-1")
     assert chart is not None

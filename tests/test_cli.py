@@ -725,6 +725,32 @@ def test_status_says_how_what_is_live_did_on_labels_that_came_due_where_the_last
     assert not any("in use" in line for line in status_lines(before, ".", width=80, now=JUNE))
 
 
+def test_status_names_the_limit_that_what_is_live_misses_though_the_run_did_not_train() -> None:
+    low = Estimate(value=0.117, low=0.023, high=0.211, n=718, positives=94)
+    missed = Check(name="recall", status=CheckStatus.ACT, value=0.117, limit=0.7)
+    dear = Check(name="cost_per_1000", status=CheckStatus.ACT, value=412.5, limit=250.0)
+    last = _record(
+        evidence=Evidence(as_of=JUNE, champion=NEW, recall=low),
+        trigger=TriggerDecision(kind=None, reason="not now", checks=(ACTS, missed, dear)),
+    )
+    lines = _plain(status_lines(_status(last_run=last), ".", width=80, now=JUNE))
+    assert lines[6:11] == [
+        "  in use      recall 0.117 (0.023 to 0.211) on 718 rows whose label was due on",
+        "              2026-06-01; beyond chance, recall 0.117 is below",
+        "              trigger.min_recall 0.7, cost per 1,000 412.5 is above",
+        "              trigger.max_cost_per_1000 250",
+        "  replicas    ml-1-99 at http://127.0.0.1:8000 serves it",
+    ]
+
+
+def test_status_writes_days_where_the_newest_row_it_learned_from_is_of_an_hour() -> None:
+    version = _version()
+    window = Window(JUNE - timedelta(days=60), JUNE - timedelta(days=20, hours=1))
+    made = replace(version, manifest=replace(version.manifest, train_window=window))
+    lines = _plain(status_lines(_status(version=made), ".", width=80, now=JUNE))
+    assert "  model       lightgbm, 36,000 rows of 2026-04-02..2026-05-11" in lines
+
+
 def test_the_age_of_a_replayed_project_is_counted_to_the_replayed_day() -> None:
     replayed = _record(as_of=JUNE + timedelta(days=10), started_at=JUNE + timedelta(days=700))
     lines = _plain(status_lines(_status(last_run=replayed), ".", width=80, now=JUNE + timedelta(days=701)))

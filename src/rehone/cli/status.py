@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,11 +20,13 @@ from rehone.records import (
     DeploymentState,
     ProjectStatus,
     Replica,
+    RunRecord,
     RunStatus,
     RunSummary,
     short_id,
 )
 from rehone.report.again import option
+from rehone.report.wording import days_of, number
 
 
 def status_lines(found: ProjectStatus, project: str, *, width: int, now: datetime | None = None) -> list[str]:
@@ -62,7 +64,7 @@ def _model(found: ProjectStatus, width: int, now: datetime) -> list[str]:
     if version is None or live is None:
         return []
     m = version.manifest
-    lines = fact("model", f"{m.estimator}, {m.train_rows:,} rows of {m.train_window}", width)
+    lines = fact("model", f"{m.estimator}, {m.train_rows:,} rows of {days_of(m.train_window)}", width)
     today, as_of = now, ""
     if last is not None and last.started_at - last.as_of > timedelta(days=1):
         today, as_of = last.as_of, f" on {moment(last.as_of)}, the day the last run replayed"
@@ -85,7 +87,20 @@ def _in_use(found: ProjectStatus, width: int) -> list[str]:
         return []
     said = ", ".join(f"{name} {each.value:.3f} ({each.low:.3f} to {each.high:.3f})" for name, each in measured)
     rows = max(each.n for _, each in measured)
-    return fact("in use", f"{said} on {rows:,} rows whose label was due on {moment(seen.as_of)}", width)
+    missed = ", ".join(_missed(last))
+    said += f" on {rows:,} rows whose label was due on {moment(seen.as_of)}"
+    return fact("in use", f"{said}; beyond chance, {missed}" if missed else said, width)
+
+
+def _missed(last: RunRecord | None) -> Iterator[str]:
+    """Name the limits that what is live misses, whatever kept the run from training."""
+    limits = {
+        "recall": "recall {} is below trigger.min_recall {}",
+        "cost_per_1000": "cost per 1,000 {} is above trigger.max_cost_per_1000 {}",
+    }
+    for check in last.trigger.checks if last is not None and last.trigger is not None else ():
+        if check.name in limits and check.status is CheckStatus.ACT:
+            yield limits[check.name].format(number(check.value), number(check.limit))
 
 
 def _replicas(found: ProjectStatus, width: int) -> list[str]:

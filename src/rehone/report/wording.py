@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rehone.records import RunRecord, RunSummary, short_id
+from rehone.records import RunRecord, RunSummary, Window, short_id
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -88,6 +88,11 @@ def days(seconds: float | None) -> str:
         return DASH
     found = seconds / 86400
     return f"{found:,.0f} days" if found >= 10 else f"{found:.1f} days"
+
+
+def days_of(window: Window) -> str:
+    """Write the first and the last day of a stretch of time, without hours."""
+    return f"{day(window.start)}..{day(window.end)}"
 
 
 def told(sentence: str, room: int = 170) -> tuple[str, tuple[str, ...]]:

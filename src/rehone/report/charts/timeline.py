@@ -29,10 +29,13 @@ class _Reign:
     confirmed: bool
 
 
-def deployments(found: Sequence[Deployment], until: datetime | None = None) -> Chart | None:
-    """Draw which version was live when; the last one up to `until`, where that is later.
+def deployments(
+    found: Sequence[Deployment], until: datetime | None = None, now: datetime | None = None
+) -> Chart | None:
+    """Draw which version was live when; the last one up to `until` or `now`, where that is later.
 
-    Days are those that the runs acted as of, where all records have one, and else those on which they were made.
+    Days are those that the runs acted as of, where all records have one: then up to `until`, the newest of them. Else
+    they are those on which records were made, up to `now`.
     """
     if not found:
         return None
@@ -42,7 +45,7 @@ def deployments(found: Sequence[Deployment], until: datetime | None = None) -> C
     if not versions:
         return None
     shown = [one for one in reigns if one.version in versions]
-    first, last = shown[0].start, _last(shown, until)
+    first, last = shown[0].start, _last(shown, until if told else now)
     backs = [one for one in shown if one.made.action is DeploymentAction.ROLLBACK]
     title = "What was live, and when"
     keys = [Key("live", "var(--accent)", "band"), Key("rolled back to", "var(--act)", "down")]

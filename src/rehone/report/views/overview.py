@@ -19,7 +19,7 @@ from rehone.report import charts, lives
 from rehone.report.book import Book
 from rehone.report.site import Site
 from rehone.report.views.direction import direction
-from rehone.report.wording import days, moment, number
+from rehone.report.wording import days, days_of, moment, number
 
 IN_VAIN = (RunStatus.REJECTED, RunStatus.INCONCLUSIVE, RunStatus.ROLLED_BACK, RunStatus.FAILED)
 SHOWN = 6
@@ -55,7 +55,9 @@ def facts(book: Book, site: Site, asked: str) -> dict[str, object]:
             for metric in ("roc_auc", "recall", "cost_per_1000")
             if (chart := charts.trend(book.summaries, track, metric)) is not None
         ],
-        "timeline": charts.deployments(book.deployments, max((run.as_of for run in book.summaries), default=None)),
+        "timeline": charts.deployments(
+            book.deployments, max((run.as_of for run in book.summaries), default=None), book.made_at
+        ),
     }
 
 
@@ -72,7 +74,7 @@ def _live(book: Book) -> Iterator[tuple[str, str]]:
         return
     made = version.manifest
     yield "model", f"{made.estimator}, decides at {number(made.threshold)}"
-    yield "learned from", f"{made.train_rows:,} rows, {made.train_positives:,} positives, {made.train_window}"
+    yield "learned from", f"{made.train_rows:,} rows, {made.train_positives:,} positives, {days_of(made.train_window)}"
     today, which = _today(book)
     yield "age", f"{days((today - made.as_of) / timedelta(seconds=1))}{which}"
 
