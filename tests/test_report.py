@@ -340,9 +340,14 @@ def test_the_overview_says_what_was_refused_and_why_and_unfolds_further_reasons(
 
 
 def test_a_challenger_that_waits_is_shown_with_the_values_it_was_judged_by_and_both_commands(many: Book) -> None:
-    said, run = parts(page(many, "", Site())).text, many.summaries[-1].run_id
+    newest = replace(many.summaries[-1], verdict="not worse than the champion; 9 checks passed")
+    many = replace(many, summaries=(*many.summaries[:-1], newest))
+    said, run = parts(page(many, "", Site())).text, newest.run_id
     assert f"Run {run} asks to replace {LIVE[:12]} by dddddddddddd, until 2026-06-02 12:00 UTC." in said
-    assert "ROC-AUC 0.9100 against 0.8800, recall 0.7 against 0.7, cost per 1,000 120 against 120." in said
+    assert (
+        "ROC-AUC 0.9100 against 0.8800, recall 0.7000 against 0.7000, cost per 1,000 120 against 120. The gate: "
+        in said
+    )
     assert f'rehone approve {run} or rehone reject {run} --because "…"' in said
 
 
