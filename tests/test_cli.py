@@ -35,7 +35,7 @@ from rehone.cli.status import (
     status_lines,
 )
 from rehone.cli.story import run_lines
-from rehone.cli.text import check_lines, clean, number
+from rehone.cli.text import check_lines, clean, number, wrapped
 from rehone.codec import decode
 from rehone.config import Config, load_config
 from rehone.errors import ConfigError, NotFound
@@ -740,6 +740,13 @@ def test_status_names_the_limit_that_what_is_live_misses_though_the_run_did_not_
         "              trigger.min_recall 0.7, cost per 1,000 412.5 is above",
         "              trigger.max_cost_per_1000 250",
         "  replicas    ml-1-99 at http://127.0.0.1:8000 serves it",
+    ]
+
+
+def test_what_refused_one_challenger_after_the_other_begins_a_line_each() -> None:
+    assert wrapped("recall 0.78: raise train.holdout | cost 311: raise gate.margin_cost", 40, indent=2) == [
+        "  recall 0.78: raise train.holdout",
+        "  | cost 311: raise gate.margin_cost",
     ]
 
 

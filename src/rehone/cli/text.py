@@ -34,10 +34,13 @@ def clean(text: str) -> str:
 
 
 def wrapped(text: str, width: int, *, indent: int = 0, first: str | None = None) -> list[str]:
-    """Break text into lines of at most `width`, behind `first` and then a hanging indent."""
+    """Break text into lines of at most `width`, behind `first` and then a hanging indent.
+
+    What `|` parts, as several reasons of one verdict, begins a line of its own.
+    """
     pad = " " * indent
     lines: list[str] = []
-    for part in clean(text).split("\n"):
+    for part in clean(text).replace(" | ", "\n| ").split("\n"):
         lead = pad if first is None or lines else first.ljust(indent)
         lines += textwrap.wrap(
             part,
