@@ -366,6 +366,21 @@ def test_forms_to_answer_are_there_only_where_answers_are_taken(many: Book) -> N
     }
 
 
+def test_the_overview_unfolds_what_else_the_gate_said_of_what_is_live() -> None:
+    weak = "not behind the champion, on weak evidence: recall 0.98 against 1.00 | cost 158 against 156"
+    newest = replace(deployed(9, 0.84), verdict=weak, weak_evidence=True)
+    by = head(run_id=newest.run_id)
+    status = ProjectStatus(project="demand", deployment=by, version=None)
+    html = page(live_book(newest, deployments=(by,), status=status), "", Site())
+    assert "recall 0.98 against 1.00 <details><summary>more</summary><p>cost 158 against 156</p></details>" in html
+    assert "(weak evidence)" not in html
+
+
+def test_health_counts_one_day_as_one() -> None:
+    made = live_book(health=health(alarms=1, days=1, alarms_accepted=0.0027))
+    assert "in 1 day; 0.0027 are accepted" in parts(page(made, "health", Site())).text
+
+
 def test_a_stopped_breaker_is_said_on_the_overview_and_on_health_with_the_command() -> None:
     lost = [summary(n, RunStatus.REJECTED, sentence=f"behind on day {n}") for n in (3, 2, 1)]
     stopped = Breaker(
@@ -376,7 +391,9 @@ def test_a_stopped_breaker_is_said_on_the_overview_and_on_health_with_the_comman
         reset=BreakerReset(at=NOW - timedelta(days=40), by="ann", because="the feed was mended"),
     )
     made = live_book(*lost, health=health(breaker=stopped))
-    assert "Retraining has stopped: 3 challengers in a row were lost" in parts(page(made, "", Site())).text
+    assert (
+        "Retraining has stopped: 3 challengers in a row were lost, the limit is 3" in parts(page(made, "", Site())).text
+    )
     said = parts(page(made, "health", Site())).text
     assert 'rehone breaker --reset --because "…" lets it go on' in said
     assert "Last reset 2026-04-22 12:00 UTC by ann: the feed was mended." in said

@@ -565,7 +565,7 @@ def test_below_each_table_stands_what_its_intervals_are_on_the_page_and_in_the_t
         for said in (
             "Intervals are two-sided, at 95 % (trigger.interval_level); that of estimate held is of what was estimated.",
             (
-                "Intervals: of a floor two-sided, at 90 % (gate.level); of a comparison with the champion each end is a "
+                "Intervals: of a required minimum two-sided, at 90 % (gate.level); of a comparison with the champion each end is a "
                 "one-sided bound, at 90 % or more (gate.level); of one with a past champion so too, but its lower end at the "
                 "level that its row names."
             ),

@@ -32,7 +32,7 @@ def in_shadow(checks: Sequence[Check], config: Mapping[str, Any]) -> str:
 
 def _of_gate(found: Sequence[str], level: str) -> Iterator[str]:
     if any(name.startswith("min_") for name in found):
-        yield f"of a floor two-sided, at {level} (gate.level)"
+        yield f"of a required minimum two-sided, at {level} (gate.level)"
     if any(name.endswith("_vs_champion") for name in found):
         yield f"of a comparison with the champion each end is a one-sided bound, at {level} or more (gate.level)"
     if "anchor" in found:

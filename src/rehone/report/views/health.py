@@ -34,7 +34,7 @@ def _tiles(book: Book) -> Iterator[tuple[str, str, str]]:
     yield (
         "drift alarms",
         number(found.alarms if found.days else None),
-        f"in {number(found.days, 3)} days; {number(found.alarms_accepted, 2)} are accepted"
+        f"in {number(found.days, 3)} day{'' if found.days == 1 else 's'}; {number(found.alarms_accepted, 2)} are accepted"
         if found.days
         else "drift was not measured in the past year",
     )

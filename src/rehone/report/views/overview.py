@@ -94,11 +94,12 @@ def _run_of(book: Book, head: Deployment | None) -> RunSummary | None:
 
 def _notices(book: Book) -> Iterator[Check]:
     """Name what needs a person, the most serious first; what waits for an answer has a place of its own."""
-    if book.health.breaker.stopped:
+    breaker = book.health.breaker
+    if breaker.stopped:
         yield Check(
             name="breaker",
             status=CheckStatus.ACT,
-            detail=f"Retraining has stopped: {book.health.breaker.lost} challengers in a row were lost",
+            detail=f"Retraining has stopped: {breaker.lost} challengers in a row were lost, the limit is {breaker.limit}",
             remedy='look at them below, then `rehone breaker --reset --because "…"`',
         )
     order = (CheckStatus.ACT, CheckStatus.WARN, CheckStatus.UNKNOWN)
