@@ -753,6 +753,21 @@ def test_curves_mark_each_models_own_threshold() -> None:
     assert cost.said == "Challenger cost 200.0 at threshold 0.500. Cheapest on these rows: challenger 200 at 0.5."
 
 
+def test_curves_have_the_colours_of_the_trend_challengers_the_first_and_champions_the_second() -> None:
+    for drawn in (charts.roc, charts.precision_recall, charts.calibration, charts.cost_curve):
+        (drawing,) = drawings(drawn((curves("challenger", 0.75), curves("champion", 0.5))))
+        own = [mark for mark in drawing.iter("path") if mark.get("class") == "mark" and mark.get("stroke")]
+        told = {(mark.attrib["aria-label"].split(" ")[0].rstrip(":"), mark.attrib["stroke"]) for mark in own}
+        assert told == {("challenger", "var(--accent)"), ("champion", "var(--second)")}, drawn
+        dashed = {
+            line.get("stroke")
+            for line in drawing.iter("path")
+            if line.get("stroke-width") == "2" and line.get("stroke-dasharray")
+        }
+        assert "var(--second)" in dashed
+        assert "var(--accent)" not in dashed
+
+
 def test_precision_that_is_not_known_is_left_out_of_the_curve_and_a_dash_in_the_table() -> None:
     chart = charts.precision_recall((curves("champion"),))
     assert chart is not None

@@ -12,7 +12,7 @@ from rehone.report.wording import DASH, fixed
 
 _HEIGHT = 280
 
-_COLOURS = {"champion": "var(--accent)", "challenger": "var(--second)"}
+_COLOURS = {"champion": "var(--second)", "challenger": "var(--accent)"}
 _ORDER = ("champion", "challenger")
 
 Plane = tuple[Spec, Spec]
@@ -162,7 +162,7 @@ def _thinned(rows: Sequence[Row]) -> list[Row]:
 
 
 def _line(role: str, rows: Sequence[Row], plane: Plane) -> Spec:
-    dash = {"strokeDash": [5, 3]} if role == "challenger" else {}
+    dash = {"strokeDash": [5, 3]} if role == "champion" else {}
     order = {"field": "at", "type": "quantitative", "sort": "descending"}
     return {
         "data": data(rows),
@@ -225,7 +225,7 @@ def _bin(one: Curves, found: Calibrated) -> Row:
 
 
 def _keys(curves: Sequence[Curves], reference: str = "") -> list[Key]:
-    shapes: dict[str, Shape] = {"champion": "line", "challenger": "dashed"}
+    shapes: dict[str, Shape] = {"champion": "dashed", "challenger": "line"}
     keys = [Key(one.role, _COLOURS.get(one.role, "var(--fg)"), shapes.get(one.role, "line")) for one in _both(curves)]
     return [*keys, Key(reference, "var(--muted)", "dashed")] if reference else keys
 
