@@ -15,7 +15,7 @@ from rehone.cli.text import moment, width, wrapped
 if TYPE_CHECKING:
     from rehone.integrations.alerts import Notice
 
-COLOURS = {"sent": "green", "waiting": "yellow", "left": None}
+COLOURS = {"sent": "green", "waiting": "yellow", "left": None, "failed": "red"}
 COLUMN = 9
 
 
@@ -45,7 +45,7 @@ def test(project: str, as_json: bool) -> int:
     from rehone.integrations import alerts as door
 
     found = door.test(project)
-    print_json(found) if as_json else print_lines(notice_lines(found, width()))
+    print_json(found) if as_json else print_lines(notice_lines(found, width(), kept=False))
     return endings.GOOD if all(one.sent_at is not None for one in found) else endings.MUST_FIX
 
 
@@ -61,11 +61,11 @@ def send(project: str, as_json: bool) -> int:
     return endings.GOOD if all(one.sent_at is not None or one.held for one in found) else endings.MUST_FIX
 
 
-def notice_lines(found: Sequence[Notice], width: int) -> list[str]:
-    """Say of each alert whether it was sent, to whom, and why not; then its line."""
+def notice_lines(found: Sequence[Notice], width: int, *, kept: bool = True) -> list[str]:
+    """Say of each alert whether it was sent, to whom, and why not; then its line. What is not `kept` does not wait."""
     lines: list[str] = []
     for notice in found:
-        state = f"{notice.state}"
+        state = f"{notice.state}" if kept or notice.sent_at is not None else "failed"
         head, *rest = wrapped(_became(notice), width, indent=COLUMN, first=" " * COLUMN)
         styled = click.style(state.ljust(COLUMN), fg=COLOURS[state])
         lines += [f"{styled}{head.strip()}", *rest, *wrapped(notice.alert.line, width, indent=COLUMN)]
