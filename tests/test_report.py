@@ -351,6 +351,12 @@ def test_a_challenger_that_waits_is_shown_with_the_values_it_was_judged_by_and_b
     assert f'rehone approve {run} or rehone reject {run} --because "…"' in said
 
 
+def test_a_first_version_that_waits_replaces_nothing() -> None:
+    asked = Approval(asked_at=NOW, until=NOW + timedelta(days=1), champion=None)
+    said = parts(page(live_book(summary(0, None, version="d" * 64, approval=asked)), "", Site())).text
+    assert "asks to put dddddddddddd live as the first version, until 2026-06-02 12:00 UTC." in said
+
+
 def test_forms_to_answer_are_there_only_where_answers_are_taken(many: Book) -> None:
     run = many.summaries[-1].run_id
 
