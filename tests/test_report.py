@@ -353,7 +353,8 @@ def test_a_challenger_that_waits_is_shown_with_the_values_it_was_judged_by_and_b
 
 def test_a_first_version_that_waits_replaces_nothing() -> None:
     asked = Approval(asked_at=NOW, until=NOW + timedelta(days=1), champion=None)
-    said = parts(page(live_book(summary(0, None, version="d" * 64, approval=asked)), "", Site())).text
+    waits = summary(0, None, version="d" * 64, approval=asked)
+    said = parts(page(live_book(waits, health=health(waiting=(waits.run_id,))), "", Site())).text
     assert "asks to put dddddddddddd live as the first version, until 2026-06-02 12:00 UTC." in said
 
 
