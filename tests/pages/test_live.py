@@ -168,6 +168,10 @@ def test_a_challenger_is_rejected_with_a_reason_that_is_shown_as_it_was_written(
     own: Project, guarded: Dashboard, browser: Browser
 ) -> None:
     run, reason = waiting(own), "<script>alert(1)</script> & \"not\" 'yet' <b>"
+    with watched(browser, guarded.url, viewport=PHONE) as window:
+        page = window.open(f"{guarded.url}/run/{run.run_id}")
+        log_in(page)
+        assert overflow(page) <= 0
     with watched(browser, guarded.url, java_script_enabled=False) as window:
         page = window.open(f"{guarded.url}/run/{run.run_id}")
         log_in(page, name="<i>Bob</i>")
