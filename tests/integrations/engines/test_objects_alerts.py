@@ -14,7 +14,7 @@ from rehone.integrations.alerts import HeartbeatListener, State
 from rehone.integrations.alerts.journal import Journal
 from rehone.integrations.alerts.listener import AlertsListener
 from rehone.observers import Missed, Outbox
-from rehone.records import Delivery, RunStatus
+from rehone.records import Delivery, RunStatus, Stage
 from test_runlog import record
 
 names = itertools.count()
@@ -38,8 +38,8 @@ def test_an_alert_that_cannot_be_sent_waits_and_is_told_anew_by_the_next_one(tmp
 
 
 def test_a_sign_of_life_that_was_missed_is_noted_and_not_kept_for_later(tmp_path: Path) -> None:
-    config, run = config_at(tmp_path, "heartbeat"), record(1, RunStatus.REJECTED)
-    run = replace(run, finished_at=run.started_at)
+    config, run = config_at(tmp_path, "heartbeat"), record(1, RunStatus.SKIPPED)
+    run = replace(run, finished_at=run.started_at, stages=(Stage(name="look", sentence="", seconds=0.0),))
     with pytest.raises(Missed, match=r"^http://127\.0\.0\.1:9 cannot be reached \(Connection refused\)$"):
         HeartbeatListener(config, lambda: run.started_at).tell_run(run, b"")
     (notice,) = Journal(config).newest(9)
