@@ -168,10 +168,10 @@ def _wait_or_widen(case: Case, bout: Bout, needed: int) -> str:
     pace = f", about {count(settled.days, 'more day')} at {number(settled.rate, 1)} a day" if settled.rate else ""
     if settled.days <= MOST_DAYS_ADVISED:
         return f"about {count(settled.positives, 'more positive')} would settle it ({needed:,} in all{pace}): raise train.holdout or data.lookback_days"
-    default = "set gate.strict = false" if case.policy.strict else "accept the default rule"
+    strict = ", or set gate.strict = false, which ships a challenger that is not behind"
     return (
         f"these data cannot settle it at this margin (about {count(settled.positives, 'more positive')} needed{pace}): "
-        f"raise gate.margin_{bout.name}, or {default}, which ships a challenger that is not behind"
+        f"raise gate.margin_{bout.name}{strict if case.policy.strict else ''}"
     )
 
 
