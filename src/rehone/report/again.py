@@ -14,7 +14,8 @@ REPEATED = (
     "this one too, counts towards the cooldown, the budget of trainings and the uses of the holdout."
 )
 REPLAYED = (
-    "Decides and judges it again from what it recorded, reads no data, trains nothing, and compares byte for byte."
+    "Decides it again from what it recorded, and judges it again while what its gate was given is kept; "
+    "reads no data, trains nothing, and compares byte for byte."
 )
 
 
