@@ -113,6 +113,7 @@ def test_a_run_killed_after_its_verdict_is_not_made_again(
     assert ending.record == last(project)
 
 
+@pytest.mark.soak
 def test_more_than_one_sigterm_does_not_break_the_closing_of_the_record(project: Project) -> None:
     """An orchestrator, a service manager and a person may all ask a run to end."""
 
@@ -143,6 +144,7 @@ def test_whoever_is_interrupted_ends_its_run_first(project: Project) -> None:
         os.kill(last(project).pid, 0)
 
 
+@pytest.mark.soak
 def test_a_run_that_does_not_end_when_asked_is_killed_and_closed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

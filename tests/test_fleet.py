@@ -59,6 +59,7 @@ def test_a_bad_project_never_stops_the_others(ships: Path) -> None:
         assert RunLog(ships / name / "runs").find(ended[name]["run_id"]).status is RunStatus.DEPLOYED
 
 
+@pytest.mark.soak
 def test_the_table_fits_a_terminal_and_says_what_to_do_next(ships: Path) -> None:
     """A row for each, then the sentence and the command for those that did not end well."""
     done = command(ships / "a", ships / "empty", ships / "a" / "rehone.toml", "--as-of", DAY)
@@ -98,6 +99,7 @@ def test_a_run_that_takes_too_long_is_ended_and_its_record_closed(ships: Path) -
     assert "took longer than" in done[0].sentence
 
 
+@pytest.mark.soak
 def test_an_interrupted_fleet_lets_its_runs_close_their_records(ships: Path) -> None:
     """Ctrl-C: what is under way ends with a closed record, what has not begun is not begun."""
     process = subprocess.Popen(

@@ -150,6 +150,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
+@pytest.mark.soak
 def test_a_telling_whose_run_is_killed_ends_by_itself(project: Project, library: Path, tmp_path: Path) -> None:
     """kill -9 of the run, while a tracker hangs, leaves no process behind for long; doctor tells the rest."""
     pid = tmp_path / "pid"

@@ -181,6 +181,7 @@ def load(port: int, clients: int) -> Iterator[Load]:
             thread.join()
 
 
+@pytest.mark.soak
 def test_workers_share_a_port_are_replaced_and_take_part_in_every_promotion(root: Path) -> None:
     """One story, since each start of a process costs seconds: load, death, return, promotion, end."""
     store = Store.create(root / "store")

@@ -376,6 +376,7 @@ def test_a_stale_feed_is_said_every_day(live: Project) -> None:
     assert "stale" in record.sentence
 
 
+@pytest.mark.soak
 def test_the_same_data_config_and_seed_give_the_same_model(tmp_path: Path) -> None:
     """Two projects with the same files make models that score every row alike, bit for bit."""
     scores = []

@@ -182,6 +182,7 @@ def killed(project: Project, stage: str, point: str, run: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_what_a_person_put_back_is_not_deployed_again_by_a_stage_made_again(grown: Project) -> None:
     """Killed after the confirmation, rolled back by hand, then made again: the person's word stands."""
     run = begun(grown, force=True)
