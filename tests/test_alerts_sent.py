@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from conftest import Project
+from http_kit import Quiet, listening
 from rehone import api
 from rehone.cli.endings import main
 from rehone.config import Config
@@ -79,8 +79,8 @@ def receiver() -> Iterator[Receiver]:
     """Listen on a free port of this machine."""
     found = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(Quiet):
+        def do_POST(self) -> None:  # noqa: N802 - the name of the library
             path = self.path.partition("?")[0]
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.posts.append(Post(path, {k.lower(): v for k, v in self.headers.items()}, body))
@@ -89,15 +89,8 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("Location", f"{found.url}/elsewhere")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the library
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with listening(Handler) as found.url:
+        yield found
 
 
 @pytest.fixture

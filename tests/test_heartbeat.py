@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from conftest import START, Project
+from http_kit import Quiet, listening
 from rehone import api, observers
 from rehone.cli.endings import main
 from rehone.cli.story import run_lines
@@ -44,23 +43,16 @@ def outside() -> Iterator[Listener]:
     """Listen on a free port of this machine."""
     found = Listener()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - the name of the library
             found.asked.append(self.path)
             time.sleep(found.slow)
             self.send_response(found.answer)
             self.send_header("Location", f"{found.url}/elsewhere")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the library
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with listening(Handler) as found.url:
+        yield found
 
 
 def _config(project: Project, outside: Listener, **keys: Any) -> Config:

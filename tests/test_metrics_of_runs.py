@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import Project
+from tests.http_kit import Quiet, listening
 
 from rehone import api, health, observers
 from rehone.cli.endings import main
@@ -90,8 +90,8 @@ def gateway() -> Iterator[Receiver]:
     """Listen on a free port of this machine."""
     found = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
+    class Handler(Quiet):
+        def do_PUT(self) -> None:  # noqa: N802 - the name of the library
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             given = self.headers.get("Authorization", "").removeprefix("Basic ")
             known = base64.b64decode(given).decode() == found.login
@@ -102,15 +102,8 @@ def gateway() -> Iterator[Receiver]:
                 self.send_header("WWW-Authenticate", 'Basic realm="gateway"')
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the library
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with listening(Handler) as found.url:
+        yield found
 
 
 def _all_measured(config: Config) -> Known:
