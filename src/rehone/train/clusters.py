@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import queue
 import socket
 import sys
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 from rehone import artifact
 from rehone.config import Train
 from rehone.errors import ClusterAway, TrainingError
+from rehone.train.away import SILENCE_SECONDS, OnRay, kept_busy, lost_with, short
 from rehone.train.cores import cpu_limit
 
 CONNECT_SECONDS = 20
@@ -21,29 +24,11 @@ CONNECT_SECONDS = 20
 WORKER_SECONDS = 60
 """How long a cluster may be without any worker before its fits are given up."""
 
+SEND_SECONDS = 600
+"""How long the rows may take to reach every worker."""
+
 SPARK = ("local", "spark://", "yarn", "k8s://")
 """How the address of a Spark master begins."""
-
-
-class Cluster(Protocol):
-    """A place where joblib can make fits."""
-
-    name: str
-
-    def fits_at_a_time(self) -> int:
-        """Return how many fits the cluster has room for now."""
-
-    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:
-        """Send a plan there once, for `width` fits at a time.
-
-        Returns joblib's configuration and what stands for the plan in each call.
-        """
-
-    def trouble(self) -> str | None:
-        """Say why nothing can be expected from the cluster any more, or None."""
-
-    def notes(self) -> tuple[str, ...]:
-        """Say what happened to the cluster while it was used."""
 
 
 Kind = TypeVar("Kind", "Dask", "Ray", "Spark")
@@ -104,7 +89,7 @@ class Clusters:
 
 
 class Dask:
-    """A Dask cluster, as joblib and XGBoost use it."""
+    """A Dask cluster, as fits and XGBoost use it."""
 
     name = "Dask"
 
@@ -155,10 +140,34 @@ class Dask:
     def fits_at_a_time(self) -> int:
         return max(1, sum(map(int, self.client.nthreads().values())))
 
-    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:  # noqa: ARG002  each worker is there already
-        import joblib
+    def made(self, fit: Callable[..., Any], plan: Any, calls: Iterable[tuple[Any, ...]], width: int) -> Iterator[Any]:
+        going: set[Any] = set()
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-        return joblib.parallel_config(_dask_backend(self.client, plan)), plan
+        def begin(call: tuple[Any, ...]) -> None:
+            future = self.client.submit(fit, sent, *call, pure=False)
+            going.add(future)
+            future.add_done_callback(ended.put)
+
+        def results() -> list[Any]:
+            try:
+                future = ended.get(timeout=SILENCE_SECONDS)
+            except queue.Empty:
+                return []
+            going.remove(future)
+            return [future.result(timeout=WORKER_SECONDS)]
+
+        with lost_with(self.name):
+            sent = self._sent(plan)
+            try:
+                yield from kept_busy(calls, width, begin, results, self.trouble)
+            finally:
+                self.client.cancel([*going])
+
+    def _sent(self, plan: Any) -> Any:
+        """Put a plan on every worker; under a key of its own, since one that was lost may yet be given up by its key."""
+        send = partial(self.client.scatter, plan, broadcast=True, hash=False, timeout=WORKER_SECONDS, asynchronous=True)
+        return self.client.sync(send, callback_timeout=SEND_SECONDS)
 
     def trouble(self) -> str | None:
         try:
@@ -191,30 +200,12 @@ class Dask:
         return _differences(there)
 
 
-@dataclass(frozen=True, slots=True)
-class OnRay:
-    """What lies in Ray's object store; each node fetches it once."""
-
-    ref: Any
-    paths: tuple[str, ...] = ()
-
-    def get(self) -> Any:
-        """Return it, on whatever node this is called; `paths` are where modules are found besides."""
-        import ray
-
-        sys.path.extend(path for path in self.paths if path not in sys.path)
-        return ray.get(self.ref)
-
-
 _ALONE = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
 """Keep a cluster of one machine to that machine: whoever reaches its ports may run code."""
 
-_FEWEST = 2
-"""Processes below which joblib would make the fits in this process."""
-
 
 class Ray:
-    """A Ray cluster, as joblib uses it."""
+    """A Ray cluster, as fits use it."""
 
     name = "Ray"
 
@@ -249,19 +240,31 @@ class Ray:
     def fits_at_a_time(self) -> int:
         return self._room
 
-    def configured(self, plan: Any, width: int) -> tuple[Any, Any]:
-        import joblib
+    def made(self, fit: Callable[..., Any], plan: Any, calls: Iterable[tuple[Any, ...]], width: int) -> Iterator[Any]:
+        going: list[Any] = []
+        remote = self._ray.remote(num_cpus=1, max_retries=0)(fit)
 
-        config = joblib.parallel_config(_ray_backend({"num_cpus": 1}), n_jobs=max(_FEWEST, width))
-        return config, OnRay(self._ray.put(plan), self._paths)
+        def begin(call: tuple[Any, ...]) -> None:
+            going.append(remote.remote(sent, *call))
+
+        def results() -> list[Any]:
+            ended, going[:] = self._ray.wait(going, timeout=SILENCE_SECONDS)
+            return [self._ray.get(ref, timeout=WORKER_SECONDS) for ref in ended]
+
+        with lost_with(self.name):
+            sent = OnRay(self._ray.put(plan), self._paths)
+            try:
+                yield from kept_busy(calls, width, begin, results, self.trouble)
+            finally:
+                for ref in going:
+                    self._ray.cancel(ref, force=True)
 
     def _cpus(self) -> int:
         found = int(self._ray.cluster_resources().get("CPU", 0))
-        if found < _FEWEST:
+        if found < 1:
             self.close()
             raise TrainingError(
-                f"the Ray cluster at {self._at} has {found} CPU, joblib's backend needs {_FEWEST}: add a node, or set "
-                "train.backend to threads"
+                f"the Ray cluster at {self._at} has no CPU for a fit: add a node, or set train.backend to threads"
             )
         return found
 
@@ -276,7 +279,7 @@ class Ray:
         return self._unlike
 
     def _connect(self, address: str | None, workers: int) -> None:
-        own: dict[str, Any] = {} if address else {"num_cpus": max(_FEWEST, workers), **_ALONE}
+        own: dict[str, Any] = {} if address else {"num_cpus": workers, **_ALONE}
         try:
             _knock(address)
             self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
@@ -343,36 +346,6 @@ def _spark(sql: Any, address: str | None, workers: int) -> Any:
     return session
 
 
-def _dask_backend(client: Any, plan: Any) -> Any:
-    """Return joblib's backend for Dask, which here also tells of a fit that a worker took with it.
-
-    joblib's own waits for ever for a task that Dask gave up, and stays in this process where the
-    cluster has one thread.
-    """
-    from joblib._dask import DaskDistributedBackend
-
-    class Backend(DaskDistributedBackend):  # type: ignore[misc]  # the base is known only where it is installed
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(_FEWEST, int(super().effective_n_jobs(n_jobs)))
-
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            future = super().submit(func, callback)
-            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
-            return future
-
-    return Backend(client=client, scatter=[plan])
-
-
-def _ray_backend(each: dict[str, Any]) -> Any:
-    """Return joblib's backend for Ray, which here gives results as they come; `each` process takes so much."""
-    from ray.util.joblib.ray_backend import RayBackend
-
-    class Backend(RayBackend):  # type: ignore[misc]  # the base is known only where it is installed
-        supports_return_generator = True  # joblib says no for processes of its own, which these are not
-
-    return Backend(ray_remote_args=each)
-
-
 def _imported(module: str, what: str, install: str) -> Any:
     try:
         return importlib.import_module(module)
@@ -390,9 +363,3 @@ def _differences(there: dict[str, dict[str, str]]) -> tuple[str, ...]:
         if versions.get(name) != version
     }
     return (f"other versions may score otherwise: {'; '.join(sorted(found))}",) if found else ()
-
-
-def short(error: BaseException) -> str:
-    """Return an error in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -19,7 +19,8 @@ from rehone.artifact import one_thread
 from rehone.config import Candidate
 from rehone.errors import TrainingError
 from rehone.train import boosted
-from rehone.train.clusters import Clusters, OnRay
+from rehone.train.away import OnRay
+from rehone.train.clusters import Clusters
 from rehone.train.estimators import pipeline_of, takes_weights
 from rehone.train.plan import Plan
 
