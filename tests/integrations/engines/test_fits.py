@@ -147,11 +147,12 @@ def test_fits_lost_with_their_worker_are_made_again_and_it_is_said(backend: str,
     found = train.search(rows(400), policy("lightgbm", deadly, backend=backend), seed=7)
     assert (tmp_path / "died").exists()
     same(found, train.search(rows(400), policy("lightgbm", deadly), seed=7))
-    said = {
-        "dask": r"1 of 2 Dask workers left meanwhile; what they had begun was made elsewhere",
-        "ray": r"\d+ of them were made again, since a Ray worker did not end its fit \(WorkerCrashedError: .*",
+    again = rf"\d+ of them were made again, since a {backend.title()} worker did not end its fit \(.*\)"
+    said = {  # a worker may die with a fit that it had ended, before the result is fetched
+        "dask": rf"({again}; )?1 of 2 Dask workers left meanwhile; what they had begun was made elsewhere",
+        "ray": again,
     }
-    assert re.fullmatch(said[backend], found.notes[1])
+    assert re.fullmatch(said[backend], "; ".join(found.notes[1:]), re.DOTALL)
 
 
 def test_a_fit_that_kills_every_worker_ends_the_search_with_its_name() -> None:
