@@ -329,6 +329,20 @@ def test_a_visitor_can_leave(guarded: Dashboard) -> None:
     assert "Max-Age=0" in reply.headers["set-cookie"]
 
 
+def test_every_page_lets_its_visitor_leave(live: Project, guarded: Dashboard) -> None:
+    run, cookie = f"/run/{first(live).run_id}", guarded.log_in()
+    visitor = guarded.house.sessions.visitor(cookie.partition("=")[2]) if guarded.house.sessions else None
+    assert visitor is not None
+    guarded.ask(f"{run}/reject", form={"because": " ", "token": visitor.form_token}, cookie=cookie)
+    leave = f'action="/logout"><input type="hidden" name="token" value="{visitor.form_token}"><button>Log out'
+    for path, status in (("/", 200), (run, 200), (f"{run}/answer", 200), ("/run/x", 404)):
+        reply = guarded.ask(path, cookie=cookie)
+        assert reply.status == status
+        assert leave in reply.text
+        assert "Log out" not in guarded.ask(path, authorization=f"Bearer {TOKEN}").text
+    assert "Log out" not in guarded.ask("/login").text
+
+
 def test_whoever_kept_a_copy_of_the_cookie_is_out_too_once_its_visitor_has_left(guarded: Dashboard) -> None:
     """Another session of the same person goes on; so does a program that sends the token."""
     sessions, cookie, other = guarded.house.sessions, guarded.log_in(), guarded.log_in()

@@ -65,7 +65,7 @@ def answer_page(house: House, prefix: str, shelf: Shelf, *, only_state: bool = F
         if only_state:
             return PlainTextResponse(state)
         page, here = f"{prefix}/run/{quote(run, safe='')}", "Approving" if answer.approves else "Rejecting"
-        frame = house.frame(f"{here} run {run}", state=state, state_at=f"{page}/answer/state")
+        frame = house.frame(f"{here} run {run}", request, state=state, state_at=f"{page}/answer/state")
         if answer.refused:
             frame = replace(frame, title=f"Run {run} was not answered")
         elif answer.ended:

@@ -69,11 +69,11 @@ def _static(name: str, kind: str) -> Handler:
 
 
 def _not_there(house: House) -> Callable[[Request, Exception], Response]:
-    def not_there(_request: Request, error: Exception) -> Response:
+    def not_there(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         said = error.detail if isinstance(error, HTTPException) else ""
         lines = ["there is no such page" if said in ("", "Not Found") else said]
-        return HTMLResponse(notice(house.frame("Not done"), lines=lines, links=(("overview", "/"),)), status)
+        return HTMLResponse(notice(house.frame("Not done", request), lines=lines, links=(("overview", "/"),)), status)
 
     return not_there
 
@@ -89,6 +89,6 @@ def calm(house: House, handler: Handler) -> Handler:
         except Exception as error:  # nobody planned it: the log has the traceback, the reader a sentence
             log.exception("a page could not be made", extra={"path": request.scope["path"]})
             said = f"This is a bug in Rehone ({type(error).__name__}): `rehone --debug dashboard` says where it arose."
-            return HTMLResponse(notice(house.frame("Not made"), lines=[said], links=(("overview", "/"),)), 500)
+            return HTMLResponse(notice(house.frame("Not made", request), lines=[said], links=(("overview", "/"),)), 500)
 
     return answer

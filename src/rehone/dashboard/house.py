@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rehone.dashboard.answers import Answers
-from rehone.dashboard.sessions import Sessions
+from rehone.dashboard.sessions import Sessions, Visitor
 from rehone.dashboard.shelf import Shelf
 from rehone.report.outer import Frame
 
@@ -30,14 +30,16 @@ class House:
     sessions: Sessions | None = None
     answers: Answers = field(default_factory=Answers)
 
-    def frame(self, title: str, *, state: str = "", state_at: str = "") -> Frame:
-        """Return what stands around a page that belongs to no single run."""
+    def frame(self, title: str, request: Request | None = None, *, state: str = "", state_at: str = "") -> Frame:
+        """Return what stands around a page that belongs to no single run; a visitor who asked can leave from it."""
+        visitor: Visitor | None = getattr(request.state, "visitor", None) if request else None
         return Frame(
             title=title,
             made_at=self.clock(),
             state=state,
             state_at=state_at,
             refresh_seconds=self.refresh_seconds,
+            form_token=visitor.form_token if visitor else "",
         )
 
     def projects(self) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from dataclasses import replace
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -35,7 +34,7 @@ def page(house: House, prefix: str, shelf: Shelf) -> Handler:
             projects=await asyncio.to_thread(house.projects),
             answers=visitor is not None,
             refresh_seconds=house.refresh_seconds,
-            token=_VISITORS if visitor else "",
+            token=_VISITORS if visitor and visitor.form_token else "",
             state=await asyncio.to_thread(shelf.state),
         )
         path = _asked(request)
@@ -47,7 +46,7 @@ def page(house: House, prefix: str, shelf: Shelf) -> Handler:
         except NotFound as missing:
             raise HTTPException(404, str(missing)) from None
         except (OSError, RehoneError) as trouble:
-            return _trouble(house, shelf, site, str(trouble))
+            return _trouble(house, shelf, site, request, str(trouble))
         return HTMLResponse(text.replace(_VISITORS, visitor.form_token if visitor else ""), headers={"etag": tag})
 
     return answer
@@ -82,9 +81,7 @@ def everything(house: House) -> Handler:
             return Response(status_code=304, headers={"etag": tag})
         known = zip(await asyncio.to_thread(house.projects), house.shelves.values(), strict=True)
         entries = await asyncio.gather(*(asyncio.to_thread(_entry, *named, shelf) for named, shelf in known))
-        frame = replace(
-            house.frame("All projects", state=now, state_at="/state"), form_token=visitor.form_token if visitor else ""
-        )
+        frame = house.frame("All projects", request, state=now, state_at="/state")
         return HTMLResponse(await asyncio.to_thread(fleet, entries, frame), headers={"etag": tag})
 
     return answer
@@ -105,10 +102,10 @@ def _asked(request: Request) -> str:
     return f"{path}?{request.url.query}" if path == "runs" and request.url.query else path
 
 
-def _trouble(house: House, shelf: Shelf, site: Site, sentence: str) -> Response:
+def _trouble(house: House, shelf: Shelf, site: Site, request: Request, sentence: str) -> Response:
     """Say why a project cannot be shown, on a page that looks again by itself."""
     log.warning("a project cannot be shown", extra={"project": str(shelf.file), "because": sentence})
-    frame = house.frame(f"{shelf.name} cannot be shown", state=site.state, state_at=site.href("state"))
+    frame = house.frame(f"{shelf.name} cannot be shown", request, state=site.state, state_at=site.href("state"))
     links = (("all projects", "/"),) if site.prefix else ()
     return HTMLResponse(notice(frame, lines=sentence.splitlines(), links=links))
 
